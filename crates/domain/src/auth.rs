@@ -1,5 +1,7 @@
 //! Who may do what: permissions, scopes, roles, actors, API keys.
 
+mod nouns;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -342,7 +344,7 @@ pub struct Role {
 }
 
 /// A permission of a role in a request: the name alone, or with a scope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum GrantDraft {
     /// Everywhere.
@@ -444,7 +446,7 @@ pub struct RoleHeld {
 }
 
 /// A role in a request: its id alone, or with scope and end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum RoleHeldDraft {
     /// Everywhere and without end.

@@ -12,7 +12,7 @@ use crate::ids::{
 use crate::noun::{Check, Noun, Refusal};
 use crate::renewal::Window;
 use crate::time::Timestamp;
-use crate::x509::{Fingerprint, KeyAlgorithm, RevocationReason, SanSet, Serial, check_common_name};
+use crate::x509::{Fingerprint, KeyAlgorithm, RevocationReason, San, SanSet, Serial, check_common_name};
 
 /// The managed thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -299,6 +299,8 @@ impl Noun for Certificate {
         // A first SAN longer than a common name may be is fine: the subject is then left empty (RFC 5280 section 4.1.2.6).
         if !common_name.is_empty() && !draft.sans.iter().any(|san| san.to_string() == common_name) {
             check.ok("common_name", check_common_name(&common_name));
+            // CA/B BR 7.1.4.2.2: the common name is one of the SANs, so it must be able to be one.
+            check.ok("common_name", San::parse(&common_name));
         }
         check.ok("sans", crate::profile::all_names(&common_name, &draft.sans));
         check.that(draft.target_ids.len() <= 100, "target_ids", "must have at most 100 entries");

@@ -10,6 +10,7 @@ pub mod ids;
 pub mod issuer;
 pub mod job;
 pub mod notification;
+pub mod list;
 pub mod noun;
 pub mod owner;
 pub mod profile;

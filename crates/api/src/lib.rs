@@ -1,0 +1,8 @@
+//! The REST contract: what goes over the wire beside the nouns themselves, and a typed client.
+
+pub mod agents;
+pub mod certificates;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod jobs;
+pub mod problem;

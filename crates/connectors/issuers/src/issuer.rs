@@ -1,0 +1,182 @@
+//! A CA that is asked. Mandatory is one verb: issue; everything else has a default that says it cannot.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use certctl_connector_core::ConnectorError;
+use certctl_domain::profile::ApprovedRequest;
+use certctl_domain::renewal::Window;
+use certctl_domain::secret::Secret;
+use certctl_domain::time::Timestamp;
+use certctl_domain::x509::{RevocationReason, Serial};
+use certctl_pki::authority::Publication;
+use certctl_pki::csr::Csr;
+use serde_json::{Map, Value};
+
+/// What is asked for: a request that profile and policy approved, and the CSR it is for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The only source of names, usages and life.
+    pub request: ApprovedRequest,
+    /// The only source of the key.
+    pub csr: Csr,
+    /// Where this installation publishes CRL, OCSP and CA certificates of its own CAs.
+    pub publication: Publication,
+}
+
+/// What must be stored before a certificate is made, so that a crash does not make a second one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The serial number inside.
+    pub serial: Serial,
+    /// The DER that will be signed.
+    pub tbs: Vec<u8>,
+}
+
+/// How an order stands.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The certificate is there.
+    Ready(Issued),
+    /// The CA wants time.
+    Pending(Ticket),
+}
+
+/// A certificate as the CA gave it. Nobody has checked it yet.
+#[derive(Debug)]
+pub struct Issued {
+    /// Leaf first, in PEM.
+    pub chain_pem: String,
+    /// What revoking and renewing at this CA will need.
+    pub issuer_ref: Map<String, Value>,
+    /// The CA's suggested renewal window (RFC 9773).
+    pub ari: Option<Window>,
+}
+
+/// An order that is not finished.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ticket {
+    /// What the connector needs to go on, also after a restart.
+    pub state: Value,
+    /// When to ask again.
+    pub poll_at: Timestamp,
+    /// What the CA waits for.
+    pub reason: String,
+}
+
+/// A version that is to be revoked at its CA.
+#[derive(Debug, Clone)]
+pub struct Revocation {
+    /// Its serial number.
+    pub serial: Serial,
+    /// What the CA calls it.
+    pub issuer_ref: Map<String, Value>,
+    /// Its chain, leaf first.
+    pub chain_pem: String,
+    /// Why.
+    pub reason: RevocationReason,
+}
+
+/// A CA certificate with its key, as this installation keeps it.
+#[derive(Clone)]
+pub struct Held {
+    /// The CA certificate and those above it, in PEM.
+    pub chain_pem: String,
+    /// PKCS#8 in PEM.
+    pub key_pem: Secret<String>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("chain_pem", &self.chain_pem).finish_non_exhaustive()
+    }
+}
+
+/// The CAs that an issuer founds.
+#[derive(Debug)]
+pub struct Founded {
+    /// The root, unless one was given from outside.
+    pub root: Option<Held>,
+    /// The CA that issues.
+    pub issuing: Held,
+}
+
+/// A CA that is asked.
+#[async_trait]
+pub trait Issuer: Send + Sync + fmt::Debug {
+    /// Whether this installation keeps the CA's key itself. Then it is founded once and held from then on.
+    fn keeps_authority(&self) -> bool {
+        false
+    }
+
+    /// Makes the CA, once in the life of the issuer.
+    ///
+    /// # Errors
+    /// When no CA can be made of the settings.
+    async fn found(&self, now: Timestamp) -> Result<Founded, ConnectorError> {
+        let _unused = now;
+        Err(ConnectorError::unsupported("this kind of issuer keeps no CA of its own"))
+    }
+
+    /// Takes the CA that was founded.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    fn hold(&mut self, held: &Held) -> Result<(), ConnectorError> {
+        let _unused = held;
+        Err(ConnectorError::unsupported("this kind of issuer keeps no CA of its own"))
+    }
+
+    /// What must be stored before [`Issuer::issue`].
+    ///
+    /// # Errors
+    /// When the order cannot be filled.
+    fn prepare(&self, order: &Order, now: Timestamp) -> Result<Option<Prepared>, ConnectorError> {
+        let _unused = (order, now);
+        Ok(None)
+    }
+
+    /// Makes the certificate of an order, or goes on with it. The same order with the same `prepared` or `ticket` never makes two.
+    ///
+    /// # Errors
+    /// When the CA refuses or cannot be reached.
+    async fn issue(
+        &self,
+        order: &Order,
+        prepared: Option<&[u8]>,
+        ticket: Option<&Value>,
+        now: Timestamp,
+    ) -> Result<Outcome, ConnectorError>;
+
+    /// Tells the CA that a version is revoked.
+    ///
+    /// # Errors
+    /// When the CA refuses or cannot be reached.
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), ConnectorError> {
+        let _unused = revocation;
+        Err(ConnectorError::unsupported("this kind of issuer cannot revoke"))
+    }
+
+    /// The CA's certificate and those above it, in PEM.
+    ///
+    /// # Errors
+    /// When they are not known.
+    async fn authorities(&self) -> Result<String, ConnectorError> {
+        Err(ConnectorError::unsupported("this kind of issuer does not say what its CA certificates are"))
+    }
+
+    /// The CA's suggested renewal window of a version (RFC 9773).
+    ///
+    /// # Errors
+    /// When the CA cannot be reached.
+    async fn renewal_info(&self, chain_pem: &str, now: Timestamp) -> Result<Option<Window>, ConnectorError> {
+        let _unused = (chain_pem, now);
+        Ok(None)
+    }
+
+    /// Looks whether the CA would answer, without ordering anything.
+    ///
+    /// # Errors
+    /// When it would not.
+    async fn test(&self, now: Timestamp) -> Result<String, ConnectorError>;
+}

@@ -1,0 +1,18 @@
+//! Places a certificate is put: one file per product, one list, and the engine that all file-based ones share.
+
+pub mod deploy;
+pub mod files;
+pub mod nginx;
+pub mod observation;
+
+#[cfg(test)]
+mod tests;
+
+use certctl_connector_core::registry::{Family, entry};
+use certctl_connector_core::target::Target;
+
+pub use self::deploy::recover;
+
+/// Every kind of target.
+pub static TARGETS: Family<dyn Target> =
+    Family::new("target", &[entry!(nginx::Nginx as dyn Target), entry!(files::Files as dyn Target)]);

@@ -1,0 +1,9 @@
+//! Deployments as a user sees them: real files, real nginx, real handshakes, real deaths.
+
+mod bad_input;
+mod crash;
+mod engine;
+mod family;
+mod kill;
+mod nginx;
+mod support;

@@ -1,0 +1,67 @@
+//! Issuers: their settings, their CA certificates, and whether they would answer.
+
+use certctl_domain::audit::{Audit, AuditCategory};
+use certctl_domain::ids::IssuerId;
+use certctl_domain::issuer::Issuer;
+use certctl_issuers::ISSUERS;
+use certctl_store::{Topic, WriteTx, issuers};
+
+use crate::connectors::{Settings, config_error};
+use crate::crud::{self, Actions, Hidden, Managed};
+use crate::ctx::Ctx;
+use crate::error::Result;
+
+impl Managed for Issuer {
+    const ACTIONS: Actions = crate::actions!("issuer");
+    const TOPIC: Option<Topic> = Some(Topic::Issuers);
+
+    fn is_within(&self, ctx: &Ctx) -> bool {
+        ctx.reach().includes(None, Some(self.id.to_string().as_str()))
+    }
+
+    async fn before_write(ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
+        let entry = ISSUERS.find(&new.kind).map_err(|e| {
+            let mut refusal = certctl_domain::noun::Refusal::field("type", e.to_string());
+            refusal.hint = e.advice().map(str::to_owned);
+            refusal
+        })?;
+        entry.kind.clone_into(&mut new.kind);
+        let kept = match old {
+            Some(old) => issuers::secret_of(ctx.store().db(), &old.id).await?,
+            None => None,
+        };
+        let settings =
+            Settings { schema: ISSUERS.schema(&new.kind).map_err(|e| config_error(&e))?, given: &new.config, kept: kept.as_ref() };
+        ISSUERS.build(&new.kind, settings.whole(ctx).await?).map_err(|e| config_error(&e))?;
+        let (shown, secret) = settings.keep(ctx, tx).await?;
+        new.config = shown;
+        Ok(vec![("secret_id", secret.as_ref().into())])
+    }
+}
+
+/// Asks the issuer whether it would answer, and notes that.
+///
+/// # Errors
+/// When it would not.
+pub async fn test(ctx: &Ctx, id: &IssuerId) -> Result<String> {
+    let issuer: Issuer = crud::load(ctx, id).await?;
+    let outcome = match ctx.engine().issuers().get(ctx, &issuer).await {
+        Ok(connector) => connector.test(ctx.now()).await.map_err(crate::connectors::connector_error),
+        Err(error) => Err(error),
+    };
+    let status = if outcome.is_ok() { "ok" } else { "failed" };
+    let mut tx = ctx.write().await?;
+    issuers::tested(&mut tx, id, status, ctx.now()).await?;
+    tx.commit(Audit::new(AuditCategory::Config, "issuer.test", "issuer", id).with("outcome", status)).await?;
+    outcome
+}
+
+/// The issuer's CA certificate and those above it, in PEM.
+///
+/// # Errors
+/// When they are not known.
+pub async fn authorities(ctx: &Ctx, id: &IssuerId) -> Result<String> {
+    let issuer: Issuer = crud::load(ctx, id).await?;
+    let connector = ctx.engine().issuers().get(ctx, &issuer).await?;
+    connector.authorities().await.map_err(crate::connectors::connector_error)
+}

@@ -1,0 +1,163 @@
+//! The verbs of certctl: what happens when somebody or the clock asks for something.
+
+pub mod agents;
+pub mod approve;
+pub mod auth;
+pub mod certificates;
+pub mod clock;
+pub mod connectors;
+pub mod crud;
+pub mod ctx;
+pub mod deploy;
+pub mod error;
+pub mod explain;
+pub mod issue;
+pub mod issuers;
+pub mod jobs;
+pub mod json;
+pub mod metrics;
+mod owners;
+mod profiles;
+pub mod renewal;
+mod renewal_policies;
+pub mod revoke;
+pub mod scheduler;
+pub mod seal;
+pub mod seed;
+pub mod targets;
+mod teams;
+pub mod verify;
+
+use std::sync::Arc;
+
+use certctl_domain::ids::ApiKeyId;
+use certctl_domain::time::Timestamp;
+use certctl_pki::authority::Publication;
+use certctl_store::Store;
+use certctl_store::heartbeats::Heartbeats;
+use certctl_store::retention::RetentionPolicy;
+use tokio_util::sync::CancellationToken;
+
+pub use ctx::{Caller, Ctx};
+pub use error::{Error, ErrorKind, Result};
+
+/// What the verbs work with; one per process.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    clock: Arc<dyn clock::Clock>,
+    options: Options,
+    authenticator: auth::Authenticator,
+    issuers: connectors::IssuerCache,
+    heartbeats: Arc<Heartbeats>,
+    metrics: metrics::Metrics,
+    stop: CancellationToken,
+}
+
+/// What is set up for the verbs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The name of this process among its replicas; holds leases.
+    pub holder: String,
+    /// An agent that was not heard of for so long is offline.
+    pub offline_after: time::Duration,
+    /// How often agents are asked to say that they live.
+    pub heartbeat_every: time::Duration,
+    /// Where this installation publishes what relying parties fetch.
+    pub publication: Publication,
+    /// How long what grows is kept.
+    pub retention: RetentionPolicy,
+}
+
+impl Engine {
+    /// Puts the engine together. Nothing runs yet.
+    #[must_use]
+    pub fn new(store: Store, clock: Arc<dyn clock::Clock>, options: Options) -> Arc<Self> {
+        let heartbeats = Arc::new(Heartbeats::default());
+        let authenticator = auth::Authenticator::new(Arc::new(Uses(Arc::clone(&heartbeats))));
+        Arc::new(Self {
+            store,
+            clock,
+            options,
+            authenticator,
+            issuers: connectors::IssuerCache::default(),
+            heartbeats,
+            metrics: metrics::Metrics::default(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The instant now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What is set up.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The name of this process among its replicas.
+    #[must_use]
+    pub fn holder(&self) -> &str {
+        &self.options.holder
+    }
+
+    /// Where this installation publishes what relying parties fetch.
+    #[must_use]
+    pub const fn publication(&self) -> &Publication {
+        &self.options.publication
+    }
+
+    /// Knows callers by their tokens.
+    #[must_use]
+    pub const fn authenticator(&self) -> &auth::Authenticator {
+        &self.authenticator
+    }
+
+    /// Issuers that are ready to be asked.
+    #[must_use]
+    pub const fn issuers(&self) -> &connectors::IssuerCache {
+        &self.issuers
+    }
+
+    /// Signs of life, gathered.
+    #[must_use]
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
+    }
+
+    /// What this process counted.
+    #[must_use]
+    pub const fn metrics(&self) -> &metrics::Metrics {
+        &self.metrics
+    }
+
+    /// Ends everything that waits, so that the process can stop.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until [`Engine::stop`].
+    pub async fn stopping(&self) {
+        self.stop.cancelled().await;
+    }
+}
+
+/// Notes uses of API keys among the signs of life.
+#[derive(Debug)]
+struct Uses(Arc<Heartbeats>);
+
+impl auth::KeyUse for Uses {
+    fn used(&self, key: &ApiKeyId, at: Timestamp) {
+        self.0.used(key.clone(), at);
+    }
+}

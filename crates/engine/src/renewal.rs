@@ -1,0 +1,234 @@
+//! What the scheduler, the worker and `explain` know when they ask the decision about a certificate.
+
+use certctl_domain::certificate::{Certificate, CertificateStatus, Version};
+use certctl_domain::ids::Id as _;
+use certctl_domain::issuer::Issuer;
+use certctl_domain::job::{Job, JobKind};
+use certctl_domain::notification::NotificationKind;
+use certctl_domain::profile::Profile;
+use certctl_domain::renewal::{Current, Decision, Facts, Failures, RenewalPolicy, decide, due_at};
+use certctl_domain::time::Timestamp;
+use certctl_store::{WriteTx, certificates, jobs, outbox, table};
+use serde_json::{Map, json};
+
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::issue;
+
+/// The name under which the scheduler asks for renewals.
+pub const TASK: &str = "renewal_due";
+
+/// Everything the decision rests on, read in one transaction.
+#[derive(Debug)]
+pub struct Known {
+    /// The policy.
+    pub policy: RenewalPolicy,
+    /// Whether the issuer may be asked.
+    pub issuer_enabled: bool,
+    /// Whether the profile may be used.
+    pub profile_enabled: bool,
+    /// The version in use that ends first.
+    pub first: Option<Version>,
+    /// Failures in a row.
+    pub failures: Option<Failures>,
+}
+
+impl Known {
+    /// As the decision wants it.
+    #[must_use]
+    pub fn borrow<'a>(&'a self, certificate: &'a Certificate) -> Facts<'a> {
+        Facts {
+            seed: certificate.id.as_str(),
+            ended: certificate.status.ended(),
+            issuer_enabled: self.issuer_enabled,
+            profile_enabled: self.profile_enabled,
+            policy: &self.policy,
+            current: self.first.as_ref().map(current_of),
+            failures: self.failures,
+        }
+    }
+}
+
+/// A version as the decision sees it.
+#[must_use]
+pub const fn current_of(version: &Version) -> Current {
+    Current { not_before: version.not_before, not_after: version.not_after, revoked: version.revoked_at.is_some(), ari: version.ari }
+}
+
+/// Reads what the decision about a certificate rests on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn facts(tx: &mut WriteTx, certificate: &Certificate) -> Result<Known> {
+    let gone = |what: &str| Error::internal(format!("the {what} of a certificate is gone"));
+    let policy = table::get_in::<RenewalPolicy>(tx, &certificate.renewal_policy_id).await?.ok_or_else(|| gone("renewal policy"))?;
+    let issuer = table::get_in::<Issuer>(tx, &certificate.issuer_id).await?.ok_or_else(|| gone("issuer"))?;
+    let profile = table::get_in::<Profile>(tx, &certificate.certificate_profile_id).await?.ok_or_else(|| gone("profile"))?;
+    let versions = certificates::current_versions(tx, &certificate.id).await?;
+    // A revoked version in use is more urgent than any that ends.
+    let first = versions.iter().find(|version| version.revoked_at.is_some()).or_else(|| versions.first()).cloned();
+    let failures =
+        certificate.last_failure_at.filter(|_| certificate.failures > 0).map(|last_at| Failures { count: certificate.failures, last_at });
+    Ok(Known { policy, issuer_enabled: issuer.enabled, profile_enabled: profile.enabled, first, failures })
+}
+
+/// When a certificate must be looked at next by itself: when renewal begins, when a warning is due, or when it ends.
+#[must_use]
+pub fn next_look(expires_at: Timestamp, renew_at: Timestamp, policy: &RenewalPolicy, now: Timestamp) -> Timestamp {
+    let warnings = policy.alert_thresholds_days.iter().map(|days| expires_at.saturating_sub(time::Duration::days(*days)));
+    let next = warnings.chain([renew_at, expires_at]).filter(|at| *at > now).min();
+    next.unwrap_or_else(|| now.saturating_add(time::Duration::hours(1)))
+}
+
+/// Looks at one certificate that is due: starts what is to be started, warns, and sets when to look again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn look(ctx: &Ctx, id: &certctl_domain::ids::CertificateId) -> Result<bool> {
+    let now = ctx.now();
+    let mut tx = ctx.write().await?;
+    let Some(old) = table::get_for_update::<Certificate>(&mut tx, id).await? else {
+        return Ok(false);
+    };
+    // Another replica was here in the meantime.
+    if old.next_try_at.is_none_or(|at| at > now) {
+        return Ok(false);
+    }
+    let known = facts(&mut tx, &old).await?;
+    warn(&mut tx, &old, &known, now).await?;
+    let open = jobs::open_of_certificate(&mut tx, id).await?;
+    let issuing = open.iter().any(|row| matches!(row.job.kind, JobKind::Issuance | JobKind::Renewal));
+    let decision = decide(&known.borrow(&old), now);
+    let started = match (&decision, issuing) {
+        (Decision::Renew { why }, false) => {
+            let kind = if known.first.is_some() { JobKind::Renewal } else { JobKind::Issuance };
+            issue::start(ctx, &mut tx, &old, kind, why).await?;
+            true
+        }
+        _ => {
+            let mut new = old.clone();
+            new.next_try_at = after_decision(&decision, &known, &old, now);
+            new.status = by_clock(&old, &known, issuing, now);
+            if let Decision::Blocked { why, hint } = &decision {
+                why.clone_into(&mut new.reason);
+                new.hint = Some(hint.clone());
+            }
+            if new != old {
+                certificates::write_state(&mut tx, &old, new).await?;
+            }
+            false
+        }
+    };
+    if started {
+        let why = match decision {
+            Decision::Renew { why } => why,
+            Decision::Wait { why, .. } | Decision::Blocked { why, .. } => why,
+        };
+        let audit =
+            certctl_domain::audit::Audit::new(certctl_domain::audit::AuditCategory::CertLifecycle, "certificate.renew", "certificate", id)
+                .with("name", old.name.as_str())
+                .with("why", why);
+        tx.commit(audit).await?;
+    } else {
+        tx.commit_housekeeping(TASK).await?;
+    }
+    Ok(started)
+}
+
+/// Puts a certificate whose job was stopped by somebody into a state with a reason and a next look.
+///
+/// # Errors
+/// When the database fails.
+pub async fn after_stop(tx: &mut WriteTx, job: &Job, why: &str) -> Result<()> {
+    if !matches!(job.kind, JobKind::Issuance | JobKind::Renewal) {
+        return Ok(());
+    }
+    let Some(old) = table::get_for_update::<Certificate>(tx, &job.certificate_id).await? else {
+        return Ok(());
+    };
+    if old.status.ended().is_some() {
+        return Ok(());
+    }
+    let now = tx.now();
+    let known = facts(tx, &old).await?;
+    let mut new = old.clone();
+    new.status = by_clock(&old, &known, false, now);
+    new.reason = format!("the last attempt was stopped: {why}");
+    new.hint = Some("it is tried again by itself within a day; `certctl certs renew` tries now".to_owned());
+    new.next_try_at = Some(now.saturating_add(time::Duration::days(1)));
+    certificates::write_state(tx, &old, new).await?;
+    Ok(())
+}
+
+fn after_decision(decision: &Decision, known: &Known, certificate: &Certificate, now: Timestamp) -> Option<Timestamp> {
+    if certificate.status.ended().is_some() {
+        return None;
+    }
+    let soon = now.saturating_add(time::Duration::hours(1));
+    let Some(first) = &known.first else {
+        return Some(soon);
+    };
+    let look = next_look(first.not_after, due_at(&current_of(first), &known.policy, certificate.id.as_str()).0, &known.policy, now);
+    Some(match decision {
+        Decision::Wait { until, .. } => look.min(*until),
+        Decision::Renew { .. } => soon,
+        Decision::Blocked { .. } => look,
+    })
+}
+
+fn by_clock(certificate: &Certificate, known: &Known, issuing: bool, now: Timestamp) -> CertificateStatus {
+    if certificate.status.ended().is_some() {
+        return certificate.status;
+    }
+    let Some(first) = &known.first else {
+        return if certificate.failures > 0 { CertificateStatus::Failed } else { CertificateStatus::Pending };
+    };
+    let renew_at = due_at(&current_of(first), &known.policy, certificate.id.as_str()).0;
+    match certctl_domain::certificate::status_by_clock(first.not_after, renew_at, now) {
+        // What has ended is told as ended, whatever is under way.
+        CertificateStatus::Expired => CertificateStatus::Expired,
+        _ if issuing => CertificateStatus::RenewalInProgress,
+        _ if certificate.failures > 0 => CertificateStatus::Failed,
+        other => other,
+    }
+}
+
+/// Writes the warnings whose days have come; each is told once per version.
+async fn warn(tx: &mut WriteTx, certificate: &Certificate, known: &Known, now: Timestamp) -> Result<()> {
+    let Some(first) = known.first.as_ref().filter(|_| certificate.status.ended().is_none()) else {
+        return Ok(());
+    };
+    // The nearest threshold alone: a server that was down for a month does not send all of them.
+    let passed = known
+        .policy
+        .alert_thresholds_days
+        .iter()
+        .copied()
+        .filter(|days| first.not_after.saturating_sub(time::Duration::days(*days)) <= now)
+        .min();
+    // A life shorter than the threshold is warned of by shorter thresholds only.
+    let life_days = first.not_before.until(first.not_after).whole_days();
+    if let Some(days) = passed.filter(|days| *days < life_days) {
+        let left = now.until(first.not_after);
+        let message = if left.is_positive() {
+            format!("{} ends in {} days, at {}", certificate.name, left.whole_days(), first.not_after)
+        } else {
+            format!("{} ended at {}", certificate.name, first.not_after)
+        };
+        let payload = Map::from_iter([
+            ("days".to_owned(), json!(days)),
+            ("not_after".to_owned(), json!(first.not_after)),
+            ("reason".to_owned(), json!(certificate.reason)),
+        ]);
+        outbox::put(
+            tx,
+            NotificationKind::ExpirationWarning,
+            Some(&certificate.id),
+            &format!("expiry:{}:{days}", first.id),
+            &message,
+            payload,
+        )
+        .await?;
+    }
+    Ok(())
+}

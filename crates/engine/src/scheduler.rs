@@ -1,0 +1,99 @@
+//! Periodic tasks. They take no input, may run twice, and run under a cluster lease, so that N replicas do the work once.
+
+mod housekeeping;
+mod renewal_due;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use certctl_store::leases::{self, Candidate};
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::Engine;
+use crate::ctx::Ctx;
+use crate::error::Result;
+
+/// A periodic task.
+#[derive(Clone, Copy)]
+pub struct Task {
+    /// Its name: of its lease, in metrics and in the audit log.
+    pub name: &'static str,
+    /// How often it runs.
+    pub every: Duration,
+    /// Does the work; gives how much there was.
+    pub run: for<'a> fn(&'a Ctx) -> BoxFuture<'a, Result<u64>>,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a task runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the replica that holds its lease.
+    Once,
+    /// On every replica, for what that replica holds in memory.
+    Everywhere,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("name", &self.name).field("every", &self.every).field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// Every task.
+pub const TASKS: &[Task] = &[
+    Task { name: crate::renewal::TASK, every: Duration::from_secs(5), run: renewal_due::run, place: Place::Once },
+    Task { name: "job_reaper", every: Duration::from_secs(5), run: housekeeping::reap_jobs, place: Place::Once },
+    Task { name: "agent_health", every: Duration::from_secs(10), run: housekeeping::agent_health, place: Place::Once },
+    Task { name: "audit_sealer", every: Duration::from_millis(500), run: housekeeping::seal_audit, place: Place::Once },
+    Task { name: "audit_checkpoint", every: Duration::from_secs(300), run: housekeeping::checkpoint_audit, place: Place::Once },
+    Task { name: "counter_folder", every: Duration::from_secs(2), run: housekeeping::fold_counters, place: Place::Once },
+    Task { name: "revocation_teller", every: Duration::from_secs(5), run: housekeeping::tell_revocations, place: Place::Once },
+    Task { name: "retention", every: Duration::from_secs(3_600), run: housekeeping::prune, place: Place::Once },
+    Task { name: "heartbeat_flush", every: Duration::from_secs(1), run: housekeeping::flush_heartbeats, place: Place::Everywhere },
+];
+
+/// Runs one task until `stop`.
+pub async fn run(engine: Arc<Engine>, task: Task, stop: CancellationToken) {
+    let ctx = Ctx::system(&engine, task.name);
+    // The first runs are spread, so that replicas which start together do not all ask for the same lease at once.
+    let mut pause =
+        task.every.min(Duration::from_secs(1)).mul_f64(certctl_domain::renewal::jitter(&format!("{}{}", engine.holder(), task.name)));
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+        let began = tokio::time::Instant::now();
+        match once(&ctx, &task).await {
+            Ok(Some(done)) => engine.metrics().task_ran(task.name, began.elapsed(), done, ctx.now()),
+            Ok(None) => {}
+            Err(error) => {
+                engine.metrics().task_failed(task.name);
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(task.name = task.name, error = %error, cause, "a task failed; it runs again");
+            }
+        }
+        pause = task.every;
+    }
+}
+
+/// Runs a task now if this replica may; `None` when another one holds its lease.
+///
+/// # Errors
+/// When the task fails.
+pub async fn once(ctx: &Ctx, task: &Task) -> Result<Option<u64>> {
+    if task.place == Place::Everywhere {
+        return (task.run)(ctx).await.map(Some);
+    }
+    let ttl = time::Duration::try_from(task.every * 3).unwrap_or(time::Duration::MINUTE).max(time::Duration::seconds(15));
+    let candidate = Candidate { holder: ctx.engine().holder(), now: ctx.now(), ttl };
+    let Some(lease) = leases::acquire_or_renew(ctx.store(), task.name, candidate).await? else {
+        return Ok(None);
+    };
+    let done = (task.run)(ctx).await?;
+    leases::mark_success(ctx.store(), &lease, ctx.now()).await?;
+    Ok(Some(done))
+}

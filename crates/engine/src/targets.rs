@@ -1,0 +1,62 @@
+//! Targets: their settings, checked by the connector that the agent will run.
+
+use certctl_domain::ids::TargetId;
+use certctl_domain::noun::Refusal;
+use certctl_domain::target::Target;
+use certctl_store::{Topic, WriteTx, targets};
+use certctl_targets::TARGETS;
+use serde_json::Value;
+
+use crate::connectors::{Settings, config_error};
+use crate::crud::{Actions, Hidden, Managed};
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+
+impl Managed for Target {
+    const ACTIONS: Actions = crate::actions!("target");
+    const TOPIC: Option<Topic> = Some(Topic::Progress);
+
+    async fn before_write(ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
+        let entry = TARGETS.find(&new.kind).map_err(|e| {
+            let mut refusal = Refusal::field("type", e.to_string());
+            refusal.hint = e.advice().map(str::to_owned);
+            refusal
+        })?;
+        entry.kind.clone_into(&mut new.kind);
+        let agent = certctl_store::agents::get(ctx.store().db(), &new.agent_id).await?;
+        match agent {
+            None => {
+                return Err(Refusal::field("agent_id", format!("there is no agent `{}`", new.agent_id))
+                    .hint("`certctl agents list` shows them")
+                    .into());
+            }
+            Some(agent) if agent.retired_at.is_some() && new.enabled => {
+                return Err(Refusal::field("agent_id", format!("agent `{}` is retired", agent.name)).into());
+            }
+            Some(_) => {}
+        }
+        let kept = match old {
+            Some(old) => targets::secret_of(ctx.store().db(), &old.id).await?,
+            None => None,
+        };
+        let settings =
+            Settings { schema: TARGETS.schema(&new.kind).map_err(|e| config_error(&e))?, given: &new.config, kept: kept.as_ref() };
+        TARGETS.build(&new.kind, settings.whole(ctx).await?).map_err(|e| config_error(&e))?;
+        let (shown, secret) = settings.keep(ctx, tx).await?;
+        new.config = shown;
+        Ok(vec![("secret_id", secret.as_ref().into())])
+    }
+}
+
+/// The target's whole settings, for the agent beside it and for nobody else.
+///
+/// # Errors
+/// When there is no such target, or a secret cannot be unsealed.
+pub async fn whole(ctx: &Ctx, id: &TargetId) -> Result<(Target, serde_json::Map<String, Value>)> {
+    let target = certctl_store::table::get::<Target>(ctx.store().db(), id).await?.ok_or_else(|| Error::not_found("target", id))?;
+    let secret = targets::secret_of(ctx.store().db(), id).await?;
+    match crate::connectors::whole_config(ctx, &target.config, secret.as_ref()).await? {
+        Value::Object(config) => Ok((target, config)),
+        _ => Err(Error::internal("settings are not an object")),
+    }
+}

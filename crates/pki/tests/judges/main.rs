@@ -1,0 +1,16 @@
+//! Independent judges: what we write is read by openssl and webpki, what openssl and rcgen write is read by us.
+
+#[cfg(test)]
+mod import;
+#[cfg(test)]
+mod issue;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod openssl;
+#[cfg(test)]
+mod read;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,518 @@
+//! One way to both databases: statements are text with `$1` placeholders and typed values, rows are read by column name.
+//!
+//! Everything that differs between SQLite and PostgreSQL is in this file, as a named method with its reason.
+
+use std::borrow::Cow;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use certctl_domain::ids::Id;
+use certctl_domain::time::Timestamp;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::types::Json;
+use sqlx::{Arguments as _, AssertSqlSafe, ColumnIndex, Decode, Postgres, Row as _, Sqlite, Transaction, Type};
+use time::OffsetDateTime;
+
+use crate::error::StoreError;
+
+/// A pool of connections to one of the two databases.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// One writer, several readers.
+    Sqlite {
+        /// The only connection that writes.
+        writer: SqlitePool,
+        /// Connections that only read.
+        readers: SqlitePool,
+    },
+    /// A pool of equal connections.
+    Postgres(PgPool),
+}
+
+/// How to open a database.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// `sqlite:///path/to/file.db` or `postgres://user@host/name`. May hold a password: never printed.
+    pub url: certctl_domain::secret::Secret<String>,
+    /// Most connections of the pool.
+    pub max_connections: u32,
+    /// SQLite only: `false` gives up the last commits on power loss for more speed.
+    pub durable: bool,
+}
+
+/// An open transaction.
+#[derive(Debug)]
+pub enum Tx {
+    /// On SQLite's writer.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// A statement with its values.
+#[derive(Debug, Clone)]
+pub struct Sql {
+    text: Cow<'static, str>,
+    values: Vec<Value>,
+    kept: bool,
+}
+
+/// A value for a placeholder. `None` is a typed NULL, which PostgreSQL needs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// text
+    Text(Option<String>),
+    /// bigint
+    Int(Option<i64>),
+    /// boolean; 0 and 1 on SQLite
+    Bool(Option<bool>),
+    /// timestamptz; microseconds on SQLite, so that `<` means the same
+    Time(Option<Timestamp>),
+    /// jsonb; text on SQLite
+    Json(Option<serde_json::Value>),
+    /// bytea; BLOB on SQLite
+    Bytes(Option<Vec<u8>>),
+}
+
+/// A row of either database.
+#[derive(Debug)]
+pub enum Row {
+    /// From SQLite.
+    Sqlite(SqliteRow),
+    /// From PostgreSQL.
+    Postgres(PgRow),
+}
+
+/// A statement of fixed text.
+pub fn sql(text: impl Into<Cow<'static, str>>) -> Sql {
+    Sql { text: text.into(), values: Vec::new(), kept: true }
+}
+
+impl Sql {
+    /// Adds the value of the next placeholder.
+    #[must_use]
+    pub fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Appends text.
+    pub fn push(&mut self, text: &str) -> &mut Self {
+        self.text.to_mut().push_str(text);
+        self
+    }
+
+    /// Appends a placeholder and its value.
+    pub fn push_bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.values.push(value.into());
+        let placeholder = format!("${}", self.values.len());
+        self.push(&placeholder)
+    }
+
+    /// Appends `(v1, v2), (v3, v4)` for rows of values.
+    pub fn push_rows(&mut self, rows: impl IntoIterator<Item = Vec<Value>>) -> &mut Self {
+        for (i, row) in rows.into_iter().enumerate() {
+            self.push(if i == 0 { "(" } else { ", (" });
+            for (j, value) in row.into_iter().enumerate() {
+                if j > 0 {
+                    self.push(", ");
+                }
+                self.push_bind(value);
+            }
+            self.push(")");
+        }
+        self
+    }
+
+    /// Appends `(v1, v2, v3)`; an empty list becomes one that matches nothing.
+    pub fn push_list(&mut self, values: impl IntoIterator<Item = Value>) -> &mut Self {
+        self.push("(");
+        let mut any = false;
+        for value in values {
+            if any {
+                self.push(", ");
+            }
+            any = true;
+            self.push_bind(value);
+        }
+        self.push(if any { ")" } else { "NULL)" })
+    }
+
+    /// Says that the text differs from call to call, such as one with many rows: connections do not keep it prepared for the next time.
+    #[must_use]
+    pub const fn varying(mut self) -> Self {
+        self.kept = false;
+        self
+    }
+
+    /// Puts another text around the same placeholders.
+    pub(crate) fn replace_text(&mut self, text: String) {
+        self.text = Cow::Owned(text);
+    }
+
+    /// The text, for plans and tests.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn sqlite(self) -> Result<(AssertSqlSafe<String>, SqliteArguments), StoreError> {
+        let mut arguments = SqliteArguments::default();
+        for value in self.values {
+            match value {
+                Value::Text(v) => arguments.add(v),
+                Value::Int(v) => arguments.add(v),
+                Value::Bool(v) => arguments.add(v),
+                Value::Time(v) => arguments.add(v.map(Timestamp::unix_micros)),
+                Value::Json(v) => arguments.add(v.map(Json)),
+                Value::Bytes(v) => arguments.add(v),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok((AssertSqlSafe(self.text.into_owned()), arguments))
+    }
+
+    fn postgres(self) -> Result<(AssertSqlSafe<String>, PgArguments), StoreError> {
+        let mut arguments = PgArguments::default();
+        for value in self.values {
+            match value {
+                Value::Text(v) => arguments.add(v),
+                Value::Int(v) => arguments.add(v),
+                Value::Bool(v) => arguments.add(v),
+                Value::Time(v) => arguments.add(v.map(Timestamp::to_offset)),
+                Value::Json(v) => arguments.add(v.map(Json)),
+                Value::Bytes(v) => arguments.add(v),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok((AssertSqlSafe(self.text.into_owned()), arguments))
+    }
+}
+
+macro_rules! values {
+    ($($type:ty => $variant:ident),* $(,)?) => { $(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::$variant(Some(value.into()))
+            }
+        }
+        impl From<Option<$type>> for Value {
+            fn from(value: Option<$type>) -> Self {
+                Self::$variant(value.map(Into::into))
+            }
+        }
+    )* };
+}
+values! { String => Text, &str => Text, i64 => Int, bool => Bool, Timestamp => Time, serde_json::Value => Json, Vec<u8> => Bytes }
+
+impl<I: Id> From<&I> for Value {
+    fn from(id: &I) -> Self {
+        Self::Text(Some(id.as_str().to_owned()))
+    }
+}
+impl<I: Id> From<Option<&I>> for Value {
+    fn from(id: Option<&I>) -> Self {
+        Self::Text(id.map(|id| id.as_str().to_owned()))
+    }
+}
+
+impl Row {
+    fn get<T>(&self, column: &str) -> Result<T, StoreError>
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>,
+        for<'c> &'c str: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
+    {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    /// A text column.
+    ///
+    /// # Errors
+    /// When the column is absent, NULL or of another type; the same for every getter here.
+    pub fn text(&self, column: &str) -> Result<String, StoreError> {
+        self.get(column)
+    }
+    /// A text column that may be NULL.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn opt_text(&self, column: &str) -> Result<Option<String>, StoreError> {
+        self.get(column)
+    }
+    /// An integer column.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn int(&self, column: &str) -> Result<i64, StoreError> {
+        self.get(column)
+    }
+    /// An integer column that may be NULL.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn opt_int(&self, column: &str) -> Result<Option<i64>, StoreError> {
+        self.get(column)
+    }
+    /// A boolean column.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn bool(&self, column: &str) -> Result<bool, StoreError> {
+        self.get(column)
+    }
+    /// A boolean column that may be NULL.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn opt_bool(&self, column: &str) -> Result<Option<bool>, StoreError> {
+        self.get(column)
+    }
+    /// An instant.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn time(&self, column: &str) -> Result<Timestamp, StoreError> {
+        self.opt_time(column)?.ok_or_else(|| StoreError::corrupt(format!("column {column} is NULL")))
+    }
+    /// An instant that may be NULL.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn opt_time(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
+        match self {
+            Self::Sqlite(row) => row
+                .try_get::<Option<i64>, _>(column)?
+                .map(|micros| Timestamp::from_unix_micros(micros).ok_or_else(|| StoreError::corrupt(format!("column {column} is no time"))))
+                .transpose(),
+            Self::Postgres(row) => Ok(row.try_get::<Option<OffsetDateTime>, _>(column)?.map(Timestamp::new)),
+        }
+    }
+    /// A JSON column.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn json(&self, column: &str) -> Result<serde_json::Value, StoreError> {
+        Ok(self.opt_json(column)?.unwrap_or_default())
+    }
+    /// A JSON column that may be NULL.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn opt_json(&self, column: &str) -> Result<Option<serde_json::Value>, StoreError> {
+        Ok(self.get::<Option<Json<serde_json::Value>>>(column)?.map(|json| json.0))
+    }
+    /// A column of bytes.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
+        self.get(column)
+    }
+    /// A column of bytes that may be NULL.
+    ///
+    /// # Errors
+    /// As [`Row::text`].
+    pub fn opt_bytes(&self, column: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(column)
+    }
+    /// A text column parsed as an identifier.
+    ///
+    /// # Errors
+    /// As [`Row::text`], and when it is no identifier.
+    pub fn id<I: Id>(&self, column: &str) -> Result<I, StoreError> {
+        I::parse(&self.text(column)?).map_err(|e| StoreError::corrupt(e.to_string()))
+    }
+    /// A text column that may be NULL, parsed as an identifier.
+    ///
+    /// # Errors
+    /// As [`Row::id`].
+    pub fn opt_id<I: Id>(&self, column: &str) -> Result<Option<I>, StoreError> {
+        self.opt_text(column)?.map(|text| I::parse(&text).map_err(|e| StoreError::corrupt(e.to_string()))).transpose()
+    }
+}
+
+impl Db {
+    /// Opens the database; on SQLite the file is made when it is absent.
+    ///
+    /// # Errors
+    /// When the URL is not understood or the database cannot be reached within ten seconds.
+    pub async fn open(options: &OpenOptions) -> Result<Self, StoreError> {
+        let url = options.url.expose();
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let connect = PgConnectOptions::from_str(url).map_err(|_| StoreError::Url)?.application_name("certctl").options([
+                ("statement_timeout", "60s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+                ("lock_timeout", "30s"),
+            ]);
+            let pool = PgPoolOptions::new()
+                .max_connections(options.max_connections.max(2))
+                .acquire_timeout(Duration::from_secs(10))
+                .connect_with(connect)
+                .await?;
+            return Ok(Self::Postgres(pool));
+        }
+        if !url.starts_with("sqlite:") {
+            return Err(StoreError::Url);
+        }
+        let synchronous = if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Normal };
+        let connect = SqliteConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(synchronous)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10))
+            .pragma("wal_autocheckpoint", "1000");
+        let pool = || SqlitePoolOptions::new().acquire_timeout(Duration::from_secs(10)).idle_timeout(None).max_lifetime(None);
+        // The writer first: connections that only read cannot make the file.
+        let writer = pool().max_connections(1).connect_with(connect.clone()).await?;
+        let readers = pool().max_connections(options.max_connections.clamp(1, 32)).connect_with(connect.read_only(true)).await?;
+        Ok(Self::Sqlite { writer, readers })
+    }
+
+    /// Begins a transaction that will write. On SQLite it takes the writer's lock at once: one that upgrades later fails without waiting.
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Reads rows outside a transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fetch_all(&self, statement: Sql) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite { readers, .. } => {
+                let (kept, (text, arguments)) = (statement.kept, statement.sqlite()?);
+                Ok(sqlx::query_with(text, arguments).persistent(kept).fetch_all(readers).await?.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres(pool) => {
+                let (kept, (text, arguments)) = (statement.kept, statement.postgres()?);
+                Ok(sqlx::query_with(text, arguments).persistent(kept).fetch_all(pool).await?.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Reads at most one row outside a transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fetch_optional(&self, statement: Sql) -> Result<Option<Row>, StoreError> {
+        match self {
+            Self::Sqlite { readers, .. } => {
+                let (kept, (text, arguments)) = (statement.kept, statement.sqlite()?);
+                Ok(sqlx::query_with(text, arguments).persistent(kept).fetch_optional(readers).await?.map(Row::Sqlite))
+            }
+            Self::Postgres(pool) => {
+                let (kept, (text, arguments)) = (statement.kept, statement.postgres()?);
+                Ok(sqlx::query_with(text, arguments).persistent(kept).fetch_optional(pool).await?.map(Row::Postgres))
+            }
+        }
+    }
+
+    /// Whether this is PostgreSQL, where other processes may share the database.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Connections in use and connections open, for metrics.
+    #[must_use]
+    pub fn pool_size(&self) -> (usize, usize) {
+        let size = |open: u32, idle: usize| {
+            let open = usize::try_from(open).unwrap_or(usize::MAX);
+            (open.saturating_sub(idle), open)
+        };
+        match self {
+            Self::Sqlite { readers, .. } => size(readers.size(), readers.num_idle()),
+            Self::Postgres(pool) => size(pool.size(), pool.num_idle()),
+        }
+    }
+
+    /// Closes all connections and waits for them.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Reads rows inside the transaction; also for statements with RETURNING.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fetch_all(&mut self, statement: Sql) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(tx) => {
+                let (kept, (text, arguments)) = (statement.kept, statement.sqlite()?);
+                Ok(sqlx::query_with(text, arguments).persistent(kept).fetch_all(&mut **tx).await?.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres(tx) => {
+                let (kept, (text, arguments)) = (statement.kept, statement.postgres()?);
+                Ok(sqlx::query_with(text, arguments).persistent(kept).fetch_all(&mut **tx).await?.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Reads at most one row inside the transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fetch_optional(&mut self, statement: Sql) -> Result<Option<Row>, StoreError> {
+        Ok(self.fetch_all(statement).await?.into_iter().next())
+    }
+
+    /// Runs a statement and says how many rows it touched.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn execute(&mut self, statement: Sql) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(tx) => {
+                let (kept, (text, arguments)) = (statement.kept, statement.sqlite()?);
+                Ok(sqlx::query_with(text, arguments).persistent(kept).execute(&mut **tx).await?.rows_affected())
+            }
+            Self::Postgres(tx) => {
+                let (kept, (text, arguments)) = (statement.kept, statement.postgres()?);
+                Ok(sqlx::query_with(text, arguments).persistent(kept).execute(&mut **tx).await?.rows_affected())
+            }
+        }
+    }
+
+    /// The clause that lets several workers claim rows without waiting for one another. SQLite's single writer needs none.
+    #[must_use]
+    pub const fn skip_locked(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(_) => " FOR UPDATE SKIP LOCKED",
+        }
+    }
+
+    /// The clause that makes a row that was read stay as it is until the commit. SQLite's single writer needs none.
+    #[must_use]
+    pub const fn for_update(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(_) => " FOR UPDATE",
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! The store itself: reading, and transactions that cannot be committed without saying what they did.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use certctl_domain::audit::Audit;
+use certctl_domain::auth::ActorKind;
+use certctl_domain::ids::{AuditId, Id};
+use certctl_domain::time::Timestamp;
+
+use crate::db::{Db, OpenOptions, Tx, sql};
+use crate::error::StoreError;
+use crate::secrets::Keyring;
+use crate::wake::{Shared, Topic, Wake};
+
+/// Everything that is kept. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    wake: Wake,
+    keyring: Keyring,
+}
+
+/// On whose behalf something is written, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// The actor's id, or the name of a task.
+    pub actor: String,
+    /// What kind of actor.
+    pub kind: ActorKind,
+    /// The request in which it happens.
+    pub request_id: Option<String>,
+    /// The instant that is written everywhere in this transaction.
+    pub at: Timestamp,
+}
+
+/// A transaction that writes. Dropped, it changes nothing; there are two ways to commit it, and both say what was done.
+#[derive(Debug)]
+pub struct WriteTx {
+    tx: Tx,
+    store: Store,
+    who: Who,
+    topics: Vec<Topic>,
+    audits: Vec<Audit>,
+}
+
+impl Who {
+    /// A task of the product itself.
+    #[must_use]
+    pub fn task(name: &'static str, at: Timestamp) -> Self {
+        Self { actor: name.to_owned(), kind: ActorKind::System, request_id: None, at }
+    }
+}
+
+impl Store {
+    /// Opens the database. The schema is not touched: see [`crate::migrate`].
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn open(options: &OpenOptions, keyring: Keyring) -> Result<Self, StoreError> {
+        let db = Db::open(options).await?;
+        let shared = if db.is_shared() { Shared::WithReplicas } else { Shared::Alone };
+        Ok(Self { inner: Arc::new(Inner { db, wake: Wake::new(shared), keyring }) })
+    }
+
+    /// The database, for reading.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    /// Wakes and is woken.
+    #[must_use]
+    pub fn wake(&self) -> &Wake {
+        &self.inner.wake
+    }
+
+    /// The keys under which secrets are sealed.
+    #[must_use]
+    pub fn keyring(&self) -> &Keyring {
+        &self.inner.keyring
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn write(&self, who: Who) -> Result<WriteTx, StoreError> {
+        let tx = self.inner.db.begin().await?;
+        Ok(WriteTx { tx, store: self.clone(), who, topics: Vec::new(), audits: Vec::new() })
+    }
+
+    /// A new identifier.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn new_id<I: Id>(&self, at: Timestamp) -> Result<I, StoreError> {
+        let mut random = [0; 10];
+        rand::fill(&mut random).map_err(|_| StoreError::Secret("the system gives no randomness".to_owned()))?;
+        Ok(I::generate(at, random))
+    }
+}
+
+impl WriteTx {
+    /// On whose behalf this is.
+    #[must_use]
+    pub const fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// The instant of this transaction.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.who.at
+    }
+
+    /// The store that this transaction belongs to.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Says that after the commit somebody should look at `topic` at once.
+    pub fn wake(&mut self, topic: Topic) {
+        if !self.topics.contains(&topic) {
+            self.topics.push(topic);
+        }
+    }
+
+    /// Adds an audit entry beside the one of the commit.
+    pub fn audit(&mut self, audit: Audit) {
+        self.audits.push(audit);
+    }
+
+    /// Changes a fleet counter; folded into the total by a task, so that no two transactions meet on one row.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count(&mut self, name: &str, delta: i64) -> Result<(), StoreError> {
+        self.tx.execute(sql("INSERT INTO counter_deltas (name, delta) VALUES ($1, $2)").bind(name).bind(delta)).await?;
+        Ok(())
+    }
+
+    /// Commits a change that somebody could ask about later, with its audit entry.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was changed.
+    pub async fn commit(mut self, audit: Audit) -> Result<(), StoreError> {
+        self.audits.push(audit);
+        for audit in std::mem::take(&mut self.audits) {
+            let id: AuditId = self.store.new_id(self.who.at)?;
+            let who = self.who.clone();
+            self.tx
+                .execute(
+                    sql("INSERT INTO audit_events (id, actor, actor_type, action, resource_type, resource_id, details, timestamp, event_category, request_id)
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
+                    .bind(&id)
+                    .bind(who.actor)
+                    .bind(who.kind.as_str())
+                    .bind(audit.action)
+                    .bind(audit.resource_type)
+                    .bind(audit.resource_id)
+                    .bind(serde_json::Value::Object(audit.details))
+                    .bind(who.at)
+                    .bind(audit.category.as_str())
+                    .bind(who.request_id),
+                )
+                .await?;
+            self.tx.execute(sql("INSERT INTO audit_unsealed (event_id) VALUES ($1)").bind(&id)).await?;
+        }
+        self.topics.push(Topic::Audit);
+        self.finish().await
+    }
+
+    /// Commits what nobody asks about later: heartbeats, leases, folded counters, pruned rows. `why` names the task.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was changed.
+    pub async fn commit_housekeeping(self, why: &'static str) -> Result<(), StoreError> {
+        tracing::trace!(task = why, "housekeeping committed");
+        self.finish().await
+    }
+
+    async fn finish(self) -> Result<(), StoreError> {
+        self.tx.commit().await?;
+        for topic in self.topics {
+            self.store.inner.wake.send(topic);
+        }
+        Ok(())
+    }
+}
+
+impl Deref for WriteTx {
+    type Target = Tx;
+
+    fn deref(&self) -> &Tx {
+        &self.tx
+    }
+}
+
+impl DerefMut for WriteTx {
+    fn deref_mut(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+}

@@ -1,0 +1,254 @@
+//! One PostgreSQL cluster for all test programs that a user runs: the first one that needs it starts it, and it stops by itself half a
+//! minute after the last one has ended, however that one ended.
+//!
+//! Who uses the cluster holds a shared lock on a file for as long as it lives; the kernel lets go of it with the process. Beside the cluster
+//! runs a small shell script that stops it when nobody holds that lock any more.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use nix::unistd::{Gid, Uid, User};
+
+use crate::programs::{require_postgres, require_program};
+
+/// The running cluster. Whoever has it keeps it running.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    home: PathBuf,
+    _in_use: File,
+}
+
+/// The cluster; started when it does not run.
+pub(crate) fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| join().unwrap_or_else(|error| panic!("PostgreSQL for the tests cannot be started: {error}")))
+}
+
+impl Cluster {
+    /// The address of one of its databases. The role in it owns what it makes and is no superuser, as in production.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://{ROLE}@localhost:{PORT}/{database}?host={}", socket_folder(&self.home).display())
+    }
+
+    /// A lock between all test programs, held until the file is dropped.
+    pub(crate) fn lock(&self, name: &str) -> std::io::Result<File> {
+        let file = open(&self.home.join(format!("{name}.lock")))?;
+        file.lock()?;
+        Ok(file)
+    }
+}
+
+/// The user who runs the server: ourselves, or somebody else when we are root, whom PostgreSQL refuses.
+struct Server {
+    programs: PathBuf,
+    home: PathBuf,
+    other_user: Option<(Uid, Gid)>,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn join() -> Result<Cluster, Failure> {
+    let server = Server::find()?;
+    server.make_home()?;
+    let starting = server.lock_file("start.lock")?;
+    starting.lock()?;
+    let supervised = server.lock_file("supervised.lock")?;
+    match supervised.try_lock() {
+        Ok(()) => {
+            server.remove_remains()?;
+            server.create()?;
+            server.start()?;
+            server.create_role()?;
+            server.supervise(supervised)?;
+        }
+        Err(TryLockError::WouldBlock) if server.is_running()? => {}
+        Err(TryLockError::WouldBlock) => server.start()?,
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let in_use = server.lock_file("users.lock")?;
+    in_use.lock_shared()?;
+    Ok(Cluster { home: server.home, _in_use: in_use })
+}
+
+impl Server {
+    fn find() -> Result<Self, Failure> {
+        let programs = require_postgres();
+        require_program("flock");
+        let us = Uid::effective();
+        let other_user = if us.is_root() {
+            let user = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
+            let user = user.ok_or("PostgreSQL refuses to run as root, and there is no user named postgres or nobody")?;
+            Some((user.uid, user.gid))
+        } else {
+            None
+        };
+        // Short, because the path of a socket has at most 107 bytes; and where the other user can reach it.
+        let home = std::env::temp_dir().join(format!("certctl-test-postgres-{us}"));
+        Ok(Self { programs, home, other_user })
+    }
+
+    fn make_home(&self) -> Result<(), Failure> {
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&self.home);
+        match made {
+            Ok(()) => self.give_away(&self.home)?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+        let owner = std::fs::symlink_metadata(&self.home)?.uid();
+        let expected = self.other_user.map_or_else(Uid::effective, |(uid, _)| uid);
+        // A moment passes between making it and giving it away, in which another process may look.
+        if owner != expected.as_raw() && owner != Uid::effective().as_raw() {
+            return Err(format!("{} belongs to somebody else", self.home.display()).into());
+        }
+        Ok(())
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File, Failure> {
+        let path = self.home.join(name);
+        let file = open(&path)?;
+        self.give_away(&path)?;
+        Ok(file)
+    }
+
+    fn give_away(&self, path: &Path) -> Result<(), Failure> {
+        if let Some((uid, gid)) = self.other_user {
+            chown(path, Some(uid.as_raw()), Some(gid.as_raw()))?;
+        }
+        Ok(())
+    }
+
+    /// What a killed supervisor left behind.
+    fn remove_remains(&self) -> Result<(), Failure> {
+        let cluster = self.home.join("cluster");
+        if !cluster.exists() {
+            return Ok(());
+        }
+        if self.is_running()? {
+            run(self.control("stop").args(["--mode=immediate", "--wait"]))?;
+        }
+        Ok(std::fs::remove_dir_all(cluster)?)
+    }
+
+    fn create(&self) -> Result<(), Failure> {
+        let cluster = self.home.join("cluster");
+        std::fs::DirBuilder::new().mode(0o700).create(&cluster)?;
+        self.give_away(&cluster)?;
+        let mut initdb = self.command(&self.programs.join("initdb"));
+        initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--pgdata"]);
+        run(initdb.arg(self.data()))?;
+        let mut settings = OpenOptions::new().append(true).open(self.data().join("postgresql.conf"))?;
+        write!(settings, "\nport = {PORT}\nunix_socket_directories = '{}'\n{SETTINGS}", socket_folder(&self.home).display())?;
+        Ok(())
+    }
+
+    fn start(&self) -> Result<(), Failure> {
+        let log = self.home.join("cluster").join("server.log");
+        run(self.control("start").args(["--wait", "--timeout=60", "--silent", "--log"]).arg(&log)).map_err(|error| {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            format!("{error}\n{text}").into()
+        })
+    }
+
+    fn create_role(&self) -> Result<(), Failure> {
+        let mut createuser = self.command(&self.programs.join("createuser"));
+        createuser.args(["--username=postgres", "--no-password", "--createdb", "--no-superuser", "--host"]);
+        createuser.arg(socket_folder(&self.home)).arg(format!("--port={PORT}"));
+        run(createuser.arg(ROLE))
+    }
+
+    fn is_running(&self) -> Result<bool, Failure> {
+        Ok(self.control("status").stdin(Stdio::null()).output()?.status.success())
+    }
+
+    /// Starts what stops the server. It is given the lock as its standard input, so the lock is held from now until it ends.
+    fn supervise(&self, lock: File) -> Result<(), Failure> {
+        let mut supervisor = self.command(&require_program("sh"));
+        supervisor.arg("-c").arg(SUPERVISOR).arg("supervisor").arg(self.programs.join("pg_ctl"));
+        // In a process group of its own, so that Ctrl-C at the tests does not end it.
+        supervisor.stdin(lock).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
+        Ok(())
+    }
+
+    fn control(&self, verb: &str) -> Command {
+        let mut command = self.command(&self.programs.join("pg_ctl"));
+        command.arg(verb).arg("--pgdata").arg(self.data());
+        command
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test kit starts PostgreSQL itself; it links no product crate")]
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.home);
+        if let Some((uid, gid)) = self.other_user {
+            command.uid(uid.as_raw()).gid(gid.as_raw());
+        }
+        command
+    }
+
+    fn data(&self) -> PathBuf {
+        self.home.join("cluster").join("data")
+    }
+}
+
+fn socket_folder(home: &Path) -> PathBuf {
+    home.join("cluster")
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+fn run(command: &mut Command) -> Result<(), Failure> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{} ended with {}: {}", command.get_program().display(), output.status, said.trim()).into())
+}
+
+const ROLE: &str = "certctl";
+
+/// The number in the name of the socket; nothing listens on a network.
+const PORT: u16 = 5432;
+
+/// Nothing here outlives the tests, so nothing needs to reach the disk.
+const SETTINGS: &str = "
+listen_addresses = ''
+max_connections = 400
+shared_buffers = 64MB
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+autovacuum = off
+jit = off
+max_parallel_workers_per_gather = 0
+";
+
+/// Stops the server when nobody used it for half a minute. `$1` is `pg_ctl`; the current folder is the home.
+///
+/// The decision is made under the lock under which others join, so nobody can join a server that is about to stop.
+const SUPERVISOR: &str = r#"
+idle=0
+while :; do
+    sleep 5
+    if flock --nonblock users.lock true; then idle=$((idle + 1)); else idle=0; fi
+    [ "$idle" -ge 6 ] || continue
+    exec 9<start.lock
+    flock 9
+    if flock --nonblock users.lock true; then
+        "$1" stop --pgdata=cluster/data --mode=immediate --silent
+        rm -rf cluster
+        exit 0
+    fi
+    exec 9<&-
+    idle=0
+done
+"#;

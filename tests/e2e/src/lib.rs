@@ -1,0 +1,1 @@
+//! certctl-e2e

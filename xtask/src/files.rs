@@ -1,0 +1,25 @@
+//! Reading and writing of files that hold no secret, with errors that name the file.
+
+use std::fs;
+use std::path::Path;
+
+use crate::failure::Failure;
+
+/// Writes `text` to `path`, making the folders above it.
+#[expect(clippy::disallowed_methods, reason = "generated pages and throw-away configuration; nothing here needs an atomic swap")]
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    if let Some(parent) = path.parent() {
+        make_dir(parent)?;
+    }
+    fs::write(path, text).map_err(|error| Failure::new(format!("cannot write {}", path.display())).because(error))
+}
+
+/// Makes a folder and those above it; one that exists is fine.
+pub(crate) fn make_dir(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| Failure::new(format!("cannot make the folder {}", path.display())).because(error))
+}
+
+/// Reads a text file.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| Failure::new(format!("cannot read {}", path.display())).because(error))
+}

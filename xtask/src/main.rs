@@ -1,0 +1,57 @@
+//! The project's own commands, run as `cargo xtask <command>`; each one does the same on every machine and in CI.
+
+mod binaries;
+mod codegen;
+mod demo;
+mod failure;
+mod files;
+mod process;
+mod say;
+mod setup;
+mod test;
+mod tidy;
+mod walls;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the tests and the demo need; says what it does, and does nothing twice
+    Setup(setup::Args),
+    /// Show the whole life of one certificate with the real binaries and a real nginx
+    Demo(demo::Args),
+    /// Run every test against real software and say how many ran
+    Test(test::Args),
+    /// Check the rules of the house: walls, links, generated files, banned words and crates
+    Tidy(tidy::Args),
+    /// Write the generated reference pages under docs/reference
+    Codegen(codegen::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
+        Command::Codegen(args) => codegen::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say::failure(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask setup`: brings what the tests and the demo need onto a Debian machine, says what it does, and does nothing twice.
+
+mod apt;
+mod needs;
+mod zlint;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::failure::Failure;
+use crate::say;
+
+use self::needs::Need;
+
+pub(crate) use self::needs::nginx;
+
+/// Options of `cargo xtask setup`.
+#[derive(Default, clap::Args)]
+pub(crate) struct Args {
+    /// Only report; install nothing, and fail where something is missing
+    #[arg(long)]
+    check: bool,
+}
+
+/// Installs what is missing, or says how to.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    say::title("What the tests and the demo need");
+    let missing: Vec<&Need> = needs::ALL.iter().filter(|need| report(need).is_none()).collect();
+    let tools = tools_dir()?;
+    let zlint_ready = zlint::installed(&tools);
+    match &zlint_ready {
+        Some(version) => say::line(format_args!("  ✓ zlint: {version} in {}", tools.display())),
+        None => say::line("  ✗ zlint: missing, needed to lint what the CA issues"),
+    }
+    if missing.is_empty() && zlint_ready.is_some() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    if zlint_ready.is_none() && zlint::go().is_none() {
+        packages.push("golang-go");
+    }
+    if args.check {
+        return Err(how_to(&packages));
+    }
+    if !packages.is_empty() {
+        install(&packages)?;
+    }
+    for need in missing {
+        need.find().ok_or_else(|| Failure::new(format!("{} is still missing after the installation", need.name)).hint(need.elsewhere))?;
+    }
+    if zlint_ready.is_none() {
+        let started = Instant::now();
+        say::line(format_args!("  … zlint: building it with Go into {}", tools.display()));
+        let version = zlint::install(&tools)?;
+        say::held(format_args!("zlint {version}"), started.elapsed());
+    }
+    Ok(())
+}
+
+/// Installs nginx alone where that is possible; for the demo, which has another way where it is not.
+pub(crate) fn install_nginx() -> Result<PathBuf, Failure> {
+    if let Some(found) = nginx() {
+        return Ok(found);
+    }
+    apt::install(&["nginx-light"])?;
+    nginx().ok_or_else(|| Failure::new("nginx is still missing after the installation"))
+}
+
+/// Where tools live that no Debian package brings: in the user's cache, outside the repository, shared by all clones.
+pub(crate) fn tools_dir() -> Result<PathBuf, Failure> {
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+    home.map(|home| home.join(".cache/certctl-tools/bin")).ok_or_else(|| Failure::new("this user has no home folder").hint("set HOME"))
+}
+
+fn install(packages: &[&str]) -> Result<(), Failure> {
+    let started = Instant::now();
+    say::line(format_args!("  … apt-get install {}", packages.join(" ")));
+    apt::install(packages).map_err(|error| how_to(packages).because(error))?;
+    say::held(format_args!("installed {}", packages.join(" ")), started.elapsed());
+    Ok(())
+}
+
+fn report(need: &Need) -> Option<PathBuf> {
+    let found = need.find();
+    match &found {
+        Some(path) => say::line(format_args!("  ✓ {}: {}", need.name, path.display())),
+        None => say::line(format_args!("  ✗ {}: missing, needed {}", need.name, need.why)),
+    }
+    found
+}
+
+/// What a person who may install packages has to type; nothing but zlint is missing when there is no package.
+fn how_to(packages: &[&str]) -> Failure {
+    if packages.is_empty() {
+        return Failure::new("zlint is missing").hint("`cargo xtask setup` builds it with the Go that is here");
+    }
+    let failure = Failure::new(format!("not everything is here; missing packages: {}", packages.join(", ")));
+    failure.hint(format!("as root: apt-get update && apt-get install -y {}; then `cargo xtask setup` again", packages.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_is_a_command_that_can_be_pasted() {
+        let failure = how_to(&["jq", "golang-go"]);
+        assert_eq!(failure.chain(), "not everything is here; missing packages: jq, golang-go");
+        assert!(failure.advice().unwrap().starts_with("as root: apt-get update && apt-get install -y jq golang-go;"));
+        assert_eq!(how_to(&[]).chain(), "zlint is missing");
+    }
+}
