@@ -236,7 +236,7 @@ pub fn heartbeat(ctx: &Ctx, id: &AgentId, facts: AgentFacts, ip_address: String)
 /// # Errors
 /// When the database fails.
 pub async fn work(ctx: &Ctx, id: &AgentId, wait: Duration) -> Result<Vec<WorkItem>> {
-    let deadline = tokio::time::Instant::now() + wait.min(MAX_WAIT);
+    let deadline = tokio::time::Instant::now() + wait.min(ctx.engine().options().poll_wait);
     loop {
         // Listening begins before looking, so that work which comes in between is not missed.
         let waiting = ctx.store().wake().wait_for(Topic::Agent(id.clone()));
@@ -422,5 +422,4 @@ fn skew_ms(sent: certctl_domain::time::Timestamp, now: certctl_domain::time::Tim
     i64::try_from(now.until(sent).whole_milliseconds()).unwrap_or(i64::MAX)
 }
 
-const MAX_WAIT: Duration = Duration::from_secs(55);
 const BATCH: i64 = 16;

@@ -9,9 +9,9 @@ mod roles;
 pub mod token;
 
 pub use actors::{assign, disable, enable, unassign};
-pub use authenticate::{Authenticator, KeyUse};
+pub use authenticate::Authenticator;
 pub use bootstrap::{first_admin, seed_roles};
-pub use keys::{MintedKey, NewKey, Rotation};
+pub use keys::{MintedKey, NewKey, RotatedKey, Rotation};
 pub use roles::{allow, disallow};
 pub use token::{Token, TokenKind};
 

@@ -248,3 +248,13 @@ fn refuse_ended(certificate: &Certificate, verb: &str) -> Result<()> {
         None => Ok(()),
     }
 }
+
+/// The targets of a certificate, whatever their state.
+///
+/// # Errors
+/// When the database fails.
+pub async fn targets(ctx: &Ctx, certificate: &Certificate) -> Result<Vec<Target>> {
+    let query =
+        ListQuery { filters: vec![("certificate_id".to_owned(), certificate.id.to_string())], per_page: 500, ..ListQuery::default() };
+    Ok(table::list::<Target>(ctx.store().db(), &query, &certctl_domain::auth::Reach::everywhere()).await?.data)
+}

@@ -65,3 +65,8 @@ pub async fn authorities(ctx: &Ctx, id: &IssuerId) -> Result<String> {
     let connector = ctx.engine().issuers().get(ctx, &issuer).await?;
     connector.authorities().await.map_err(crate::connectors::connector_error)
 }
+
+/// The kinds of issuers: name, what it is, and the JSON schema of its settings.
+pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str, serde_json::Value)> {
+    ISSUERS.entries().iter().map(|entry| (entry.kind, entry.summary, (entry.schema)().to_value()))
+}

@@ -25,7 +25,7 @@ pub async fn work(engine: Arc<Engine>, stop: CancellationToken) {
     let mut running = JoinSet::new();
     loop {
         let waiting = engine.store().wake().wait_for(Topic::Jobs);
-        let room = CONCURRENCY.saturating_sub(running.len());
+        let room = engine.options().worker.concurrency.saturating_sub(running.len());
         let claimed = if room > 0 { claim(&ctx, room).await } else { Vec::new() };
         let full = claimed.len() == room;
         for row in claimed {
@@ -54,7 +54,7 @@ pub async fn work(engine: Arc<Engine>, stop: CancellationToken) {
 async fn claim(ctx: &Ctx, room: usize) -> Vec<JobRow> {
     let who = Who { actor: SERVER.to_owned(), kind: ctx.kind(), request_id: None, at: ctx.now() };
     let limit = i64::try_from(room).unwrap_or(1);
-    match jobs::claim(ctx.store(), who, SERVER, ctx.engine().holder(), LEASE, limit).await {
+    match jobs::claim(ctx.store(), who, SERVER, ctx.engine().holder(), ctx.engine().options().worker.lease, limit).await {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "jobs cannot be claimed");
@@ -67,7 +67,8 @@ async fn claim(ctx: &Ctx, room: usize) -> Vec<JobRow> {
 async fn pause(ctx: &Ctx) -> Duration {
     let due = jobs::next_due(ctx.store().db(), SERVER).await.ok().flatten();
     let until = due.map(|at| Duration::try_from(ctx.now().until(at)).unwrap_or(Duration::ZERO));
-    until.unwrap_or(FALLBACK).clamp(Duration::from_millis(50), FALLBACK)
+    let longest = ctx.engine().options().worker.poll_every;
+    until.unwrap_or(longest).clamp(Duration::from_millis(50).min(longest), longest)
 }
 
 async fn run(ctx: &Ctx, row: JobRow) {
@@ -177,7 +178,3 @@ pub async fn cancel(ctx: &Ctx, id: &JobId) -> Result<Job> {
     tx.commit(Audit::new(AuditCategory::CertLifecycle, "job.cancel", "job", id).with("was", old.as_str())).await?;
     Ok(row.job)
 }
-
-const CONCURRENCY: usize = 16;
-const LEASE: time::Duration = time::Duration::seconds(120);
-const FALLBACK: Duration = Duration::from_secs(5);

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod json;
 pub mod metrics;
 mod owners;
+pub mod platform;
 mod profiles;
 pub mod renewal;
 mod renewal_policies;
@@ -24,13 +25,13 @@ pub mod revoke;
 pub mod scheduler;
 pub mod seal;
 pub mod seed;
+pub mod stats;
 pub mod targets;
 mod teams;
 pub mod verify;
 
 use std::sync::Arc;
 
-use certctl_domain::ids::ApiKeyId;
 use certctl_domain::time::Timestamp;
 use certctl_pki::authority::Publication;
 use certctl_store::Store;
@@ -63,10 +64,50 @@ pub struct Options {
     pub offline_after: time::Duration,
     /// How often agents are asked to say that they live.
     pub heartbeat_every: time::Duration,
+    /// How long a poll for work is held open at the most.
+    pub poll_wait: std::time::Duration,
+    /// How long an enrolment token is good for when its maker does not say.
+    pub token_life: time::Duration,
     /// Where this installation publishes what relying parties fetch.
     pub publication: Publication,
     /// How long what grows is kept.
     pub retention: RetentionPolicy,
+    /// The server's own worker.
+    pub worker: Worker,
+    /// How often certificates that are due are looked up.
+    pub renewal_every: std::time::Duration,
+    /// How long a job waits for its agent's CSR before people are told.
+    pub csr_patience: time::Duration,
+}
+
+/// How the server's own worker works.
+#[derive(Debug, Clone, Copy)]
+pub struct Worker {
+    /// Jobs at one time.
+    pub concurrency: usize,
+    /// How long a job may be held without a sign of life.
+    pub lease: time::Duration,
+    /// How often the queue is read when nothing woke the worker.
+    pub poll_every: std::time::Duration,
+}
+
+impl Options {
+    /// For a process of this name, everything as it is by default.
+    #[must_use]
+    pub fn named(holder: impl Into<String>) -> Self {
+        Self {
+            holder: holder.into(),
+            offline_after: time::Duration::minutes(3),
+            heartbeat_every: time::Duration::seconds(30),
+            poll_wait: std::time::Duration::from_secs(45),
+            token_life: time::Duration::hours(24),
+            publication: Publication::default(),
+            retention: RetentionPolicy::default(),
+            worker: Worker { concurrency: 16, lease: time::Duration::minutes(1), poll_every: std::time::Duration::from_secs(15) },
+            renewal_every: std::time::Duration::from_secs(60),
+            csr_patience: time::Duration::hours(24),
+        }
+    }
 }
 
 impl Engine {
@@ -74,12 +115,11 @@ impl Engine {
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn clock::Clock>, options: Options) -> Arc<Self> {
         let heartbeats = Arc::new(Heartbeats::default());
-        let authenticator = auth::Authenticator::new(Arc::new(Uses(Arc::clone(&heartbeats))));
         Arc::new(Self {
             store,
             clock,
             options,
-            authenticator,
+            authenticator: auth::Authenticator::new(Arc::clone(&heartbeats)),
             issuers: connectors::IssuerCache::default(),
             heartbeats,
             metrics: metrics::Metrics::default(),
@@ -149,15 +189,5 @@ impl Engine {
     /// Waits until [`Engine::stop`].
     pub async fn stopping(&self) {
         self.stop.cancelled().await;
-    }
-}
-
-/// Notes uses of API keys among the signs of life.
-#[derive(Debug)]
-struct Uses(Arc<Heartbeats>);
-
-impl auth::KeyUse for Uses {
-    fn used(&self, key: &ApiKeyId, at: Timestamp) {
-        self.0.used(key.clone(), at);
     }
 }

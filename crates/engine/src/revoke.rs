@@ -76,7 +76,7 @@ pub async fn revoke(ctx: &Ctx, id: &CertificateId, what: &What, reason: Revocati
             new.reason = format!("the version in use was revoked for {reason}");
         }
         certificates::write_state(&mut tx, &old, new).await?;
-        tx.wake(Topic::Jobs);
+        tx.wake(Topic::Due);
     }
     tell(&mut tx, &old, &revoked, reason).await?;
     tx.wake(Topic::Progress);

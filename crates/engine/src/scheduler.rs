@@ -6,6 +6,7 @@ mod renewal_due;
 use std::sync::Arc;
 use std::time::Duration;
 
+use certctl_store::Topic;
 use certctl_store::leases::{self, Candidate};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub struct Task {
     pub run: for<'a> fn(&'a Ctx) -> BoxFuture<'a, Result<u64>>,
     /// Where it runs.
     pub place: Place,
+    /// What wakes it before its time.
+    pub wakes_on: Option<fn() -> Topic>,
 }
 
 /// Where a task runs.
@@ -44,26 +47,55 @@ impl std::fmt::Debug for Task {
 
 /// Every task.
 pub const TASKS: &[Task] = &[
-    Task { name: crate::renewal::TASK, every: Duration::from_secs(5), run: renewal_due::run, place: Place::Once },
-    Task { name: "job_reaper", every: Duration::from_secs(5), run: housekeeping::reap_jobs, place: Place::Once },
-    Task { name: "agent_health", every: Duration::from_secs(10), run: housekeeping::agent_health, place: Place::Once },
-    Task { name: "audit_sealer", every: Duration::from_millis(500), run: housekeeping::seal_audit, place: Place::Once },
-    Task { name: "audit_checkpoint", every: Duration::from_secs(300), run: housekeeping::checkpoint_audit, place: Place::Once },
-    Task { name: "counter_folder", every: Duration::from_secs(2), run: housekeeping::fold_counters, place: Place::Once },
-    Task { name: "revocation_teller", every: Duration::from_secs(5), run: housekeeping::tell_revocations, place: Place::Once },
-    Task { name: "retention", every: Duration::from_secs(3_600), run: housekeeping::prune, place: Place::Once },
-    Task { name: "heartbeat_flush", every: Duration::from_secs(1), run: housekeeping::flush_heartbeats, place: Place::Everywhere },
+    Task {
+        name: crate::renewal::TASK,
+        every: Duration::from_secs(5),
+        run: renewal_due::run,
+        place: Place::Once,
+        wakes_on: Some(|| Topic::Due),
+    },
+    Task { name: "job_reaper", every: Duration::from_secs(5), run: housekeeping::reap_jobs, place: Place::Once, wakes_on: None },
+    Task { name: "agent_health", every: Duration::from_secs(10), run: housekeeping::agent_health, place: Place::Once, wakes_on: None },
+    Task { name: "audit_sealer", every: Duration::from_millis(500), run: housekeeping::seal_audit, place: Place::Once, wakes_on: None },
+    Task {
+        name: "audit_checkpoint",
+        every: Duration::from_secs(300),
+        run: housekeeping::checkpoint_audit,
+        place: Place::Once,
+        wakes_on: None,
+    },
+    Task { name: "counter_folder", every: Duration::from_secs(2), run: housekeeping::fold_counters, place: Place::Once, wakes_on: None },
+    Task {
+        name: "revocation_teller",
+        every: Duration::from_secs(5),
+        run: housekeeping::tell_revocations,
+        place: Place::Once,
+        wakes_on: None,
+    },
+    Task { name: "retention", every: Duration::from_secs(3_600), run: housekeeping::prune, place: Place::Once, wakes_on: None },
+    Task {
+        name: "heartbeat_flush",
+        every: Duration::from_secs(1),
+        run: housekeeping::flush_heartbeats,
+        place: Place::Everywhere,
+        wakes_on: None,
+    },
 ];
 
 /// Runs one task until `stop`.
-pub async fn run(engine: Arc<Engine>, task: Task, stop: CancellationToken) {
+pub async fn run(engine: Arc<Engine>, mut task: Task, stop: CancellationToken) {
+    if task.name == crate::renewal::TASK {
+        task.every = engine.options().renewal_every;
+    }
     let ctx = Ctx::system(&engine, task.name);
     // The first runs are spread, so that replicas which start together do not all ask for the same lease at once.
     let mut pause =
         task.every.min(Duration::from_secs(1)).mul_f64(certctl_domain::renewal::jitter(&format!("{}{}", engine.holder(), task.name)));
     loop {
+        let woken = task.wakes_on.map(|topic| engine.store().wake().wait_for(topic()));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = async { if let Some(woken) = woken { woken.await } else { std::future::pending().await } } => {}
             () = stop.cancelled() => return,
         }
         let began = tokio::time::Instant::now();

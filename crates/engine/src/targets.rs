@@ -60,3 +60,8 @@ pub async fn whole(ctx: &Ctx, id: &TargetId) -> Result<(Target, serde_json::Map<
         _ => Err(Error::internal("settings are not an object")),
     }
 }
+
+/// The kinds of targets: name, what it is, and the JSON schema of its settings.
+pub fn kinds() -> impl Iterator<Item = (&'static str, &'static str, Value)> {
+    TARGETS.entries().iter().map(|entry| (entry.kind, entry.summary, (entry.schema)().to_value()))
+}

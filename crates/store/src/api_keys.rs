@@ -140,8 +140,7 @@ pub async fn get_for_update(tx: &mut Tx, id: &ApiKeyId) -> Result<Option<ApiKey>
 /// # Errors
 /// [`StoreError::Reference`] when its actor does not exist.
 pub async fn insert(tx: &mut Tx, key: &ApiKey, secret_hash: &str) -> Result<(), StoreError> {
-    let mut statement =
-        sql("INSERT INTO api_keys (id, actor_id, name, prefix, secret_hash, created_at, created_by, expires_at) VALUES ");
+    let mut statement = sql("INSERT INTO api_keys (id, actor_id, name, prefix, secret_hash, created_at, created_by, expires_at) VALUES ");
     statement.push_rows([vec![
         (&key.id).into(),
         (&key.actor_id).into(),

@@ -20,7 +20,7 @@ use crate::table::{self, Kind, Scoped, Table, equals};
 
 pub use chain::{Fields, row_hash};
 pub use checkpoint::{Checkpoint, CheckpointKey, checkpoint, last_checkpoint};
-pub use prune::{prune, prunable};
+pub use prune::{prunable, prune};
 pub use seal::{seal_batch, unsealed};
 pub use verify::{Break, Head, Verify, VerifyReport, verify};
 

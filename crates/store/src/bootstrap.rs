@@ -2,6 +2,7 @@
 
 use crate::db::{Db, Row, Sql, Tx, sql};
 use crate::error::StoreError;
+use crate::meta;
 
 /// What is kept about it. Hashes, never the token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,7 +34,7 @@ pub async fn offer_in(tx: &mut Tx) -> Result<Offer, StoreError> {
 /// # Errors
 /// When the database fails.
 pub async fn set_offered(tx: &mut Tx, hash: &str) -> Result<(), StoreError> {
-    write(tx, OFFERED, hash).await
+    meta::set(tx, OFFERED, hash).await
 }
 
 /// Ends the offer.
@@ -41,8 +42,8 @@ pub async fn set_offered(tx: &mut Tx, hash: &str) -> Result<(), StoreError> {
 /// # Errors
 /// When the database fails.
 pub async fn consume(tx: &mut Tx, hash: &str) -> Result<(), StoreError> {
-    tx.execute(sql("DELETE FROM meta WHERE name = $1").bind(OFFERED)).await?;
-    write(tx, CONSUMED, hash).await
+    meta::remove(tx, OFFERED).await?;
+    meta::set(tx, CONSUMED, hash).await
 }
 
 fn both() -> Sql {
@@ -60,12 +61,6 @@ fn read(rows: &[Row]) -> Result<Offer, StoreError> {
         }
     }
     Ok(offer)
-}
-
-async fn write(tx: &mut Tx, name: &str, value: &str) -> Result<(), StoreError> {
-    let statement = sql("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value");
-    tx.execute(statement.bind(name).bind(value)).await?;
-    Ok(())
 }
 
 const OFFERED: &str = "bootstrap.offered";

@@ -82,7 +82,7 @@ impl Stored for Certificate {
             equals("created_before", Kind::Time, "created_at < $?"),
             equals("updated_after", Kind::Time, "updated_at > $?"),
         ],
-        sorts: &["created_at", "updated_at", "name", "common_name", "status", "environment", "expires_at"],
+        sorts: &["created_at", "updated_at", "name", "common_name", "status", "environment", "expires_at?"],
         scope: Scoped { profile: Some("certificate_profile_id"), issuer: Some("issuer_id") },
         counter: Some("certificates"),
     };

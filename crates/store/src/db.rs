@@ -37,6 +37,8 @@ pub struct OpenOptions {
     pub url: certctl_domain::secret::Secret<String>,
     /// Most connections of the pool.
     pub max_connections: u32,
+    /// The longest that a statement waits for a connection.
+    pub acquire_timeout: Duration,
     /// SQLite only: `false` gives up the last commits on power loss for more speed.
     pub durable: bool,
 }
@@ -350,7 +352,7 @@ impl Db {
             ]);
             let pool = PgPoolOptions::new()
                 .max_connections(options.max_connections.max(2))
-                .acquire_timeout(Duration::from_secs(10))
+                .acquire_timeout(options.acquire_timeout)
                 .connect_with(connect)
                 .await?;
             return Ok(Self::Postgres(pool));
@@ -367,7 +369,7 @@ impl Db {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
             .pragma("wal_autocheckpoint", "1000");
-        let pool = || SqlitePoolOptions::new().acquire_timeout(Duration::from_secs(10)).idle_timeout(None).max_lifetime(None);
+        let pool = || SqlitePoolOptions::new().acquire_timeout(options.acquire_timeout).idle_timeout(None).max_lifetime(None);
         // The writer first: connections that only read cannot make the file.
         let writer = pool().max_connections(1).connect_with(connect.clone()).await?;
         let readers = pool().max_connections(options.max_connections.clamp(1, 32)).connect_with(connect.read_only(true)).await?;

@@ -129,7 +129,8 @@ async fn write_agents(store: &Store, beats: &[(AgentId, Beat)], now: Timestamp, 
     let before: HashMap<AgentId, String> =
         tx.fetch_all(before).await?.iter().map(|row| Ok((row.id("id")?, row.text("status")?))).collect::<Result<_, StoreError>>()?;
 
-    let mut update = sql("WITH heard (id, at, hostname, os, architecture, version, ip_address, clock_skew_ms, status) AS (VALUES ").varying();
+    let mut update =
+        sql("WITH heard (id, at, hostname, os, architecture, version, ip_address, clock_skew_ms, status) AS (VALUES ").varying();
     update.push_rows(beats.iter().map(|(id, beat)| row_of(id, beat)));
     update.push(UPDATE);
     let mut changed = HashMap::new();

@@ -90,7 +90,12 @@ pub async fn begin(store: &Store, request: Request<'_>, now: Timestamp) -> Resul
 /// When the database fails.
 pub async fn finish(store: &Store, ticket: &Ticket, answer: &Answer, now: Timestamp) -> Result<bool, StoreError> {
     let sealed = store.keyring().seal(&context(&ticket.actor, &ticket.key), &answer.body)?;
-    let envelope = Envelope { headers: answer.headers.clone(), key_id: sealed.key_id, key: hex::encode(sealed.wrapped_key), nonce: hex::encode(sealed.nonce) };
+    let envelope = Envelope {
+        headers: answer.headers.clone(),
+        key_id: sealed.key_id,
+        key: hex::encode(sealed.wrapped_key),
+        nonce: hex::encode(sealed.nonce),
+    };
     let envelope = serde_json::to_value(envelope).map_err(|_| StoreError::corrupt("an answer that is no JSON"))?;
     let statement = sql("UPDATE idempotency_keys SET status = $4, headers = $5, body = $6
                          WHERE actor = $1 AND key = $2 AND created_at = $3 AND status IS NULL")

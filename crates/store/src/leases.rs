@@ -92,10 +92,8 @@ pub async fn check(tx: &mut Tx, lease: &Lease) -> Result<(), StoreError> {
 /// # Errors
 /// When the database fails.
 pub async fn mark_success(store: &Store, lease: &Lease, now: Timestamp) -> Result<bool, StoreError> {
-    let statement = sql("UPDATE leases SET succeeded_at = $3 WHERE name = $1 AND fence = $2")
-        .bind(lease.name.as_str())
-        .bind(lease.fence)
-        .bind(now);
+    let statement =
+        sql("UPDATE leases SET succeeded_at = $3 WHERE name = $1 AND fence = $2").bind(lease.name.as_str()).bind(lease.fence).bind(now);
     Ok(run(store, statement, now).await? > 0)
 }
 

@@ -25,6 +25,7 @@ pub mod renewal_policies;
 pub mod retention;
 pub mod roles;
 pub mod secrets;
+pub mod stats;
 pub mod store;
 pub mod table;
 pub mod targets;

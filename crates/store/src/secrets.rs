@@ -21,14 +21,15 @@ pub use keyring::{Keyring, Sealed};
 pub async fn seal(tx: &mut WriteTx, purpose: &str, value: &[u8]) -> Result<SecretId, StoreError> {
     let id: SecretId = tx.store().new_id(tx.now())?;
     let sealed = tx.store().keyring().seal(&context(&id, purpose), value)?;
-    let statement = sql("INSERT INTO secrets (id, purpose, key_id, wrapped_key, nonce, ciphertext, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)")
-        .bind(&id)
-        .bind(purpose)
-        .bind(sealed.key_id)
-        .bind(sealed.wrapped_key)
-        .bind(sealed.nonce)
-        .bind(sealed.ciphertext)
-        .bind(tx.now());
+    let statement =
+        sql("INSERT INTO secrets (id, purpose, key_id, wrapped_key, nonce, ciphertext, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+            .bind(&id)
+            .bind(purpose)
+            .bind(sealed.key_id)
+            .bind(sealed.wrapped_key)
+            .bind(sealed.nonce)
+            .bind(sealed.ciphertext)
+            .bind(tx.now());
     tx.execute(statement).await?;
     Ok(id)
 }

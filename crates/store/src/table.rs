@@ -21,16 +21,24 @@ pub struct Table {
     pub name: &'static str,
     /// Its columns, each a field of the noun.
     pub columns: &'static [(&'static str, Kind)],
-    /// Columns in which `q` is searched; a `table.column` in parentheses is an SQL condition on `$q`.
+    /// Columns in which `q` is searched; an entry with `$q` is an SQL condition, in which that stands for the lowered pattern.
     pub search: &'static [&'static str],
     /// Filters beside equality on text columns of the same name.
     pub filters: &'static [Filter],
-    /// Columns that a list can be sorted by; each has an index together with `id`. The first is the default.
+    /// Columns that a list can be sorted by; each has an index together with `id`. The first is the default. A `?` at the end marks one that
+    /// may be NULL; such rows come last, whatever the order.
     pub sorts: &'static [&'static str],
     /// Columns with the profile and the issuer, if scoped grants reach this noun.
     pub scope: Scoped,
     /// The counter with the number of rows, if one is kept.
     pub counter: Option<&'static str>,
+}
+
+impl Table {
+    /// The names that a list can be sorted by.
+    pub fn sort_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.sorts.iter().map(|sort| sort.trim_end_matches('?'))
+    }
 }
 
 /// The type of a column.
@@ -210,41 +218,24 @@ pub async fn list_rows<T>(
     if query.page < 1 || query.page > 10_000 {
         return Err(StoreError::Query { field: "page".into(), message: "is from 1 to 10000; go further with cursor".into() });
     }
-    let (column, descending) = sort_of(table, query)?;
-    let mut statement = sql(format!("SELECT {} FROM {}", column_names(table), table.name));
-    let mut filtered = false;
-    let mut and = |statement: &mut Sql| {
-        statement.push(if filtered { " AND " } else { " WHERE " });
-        filtered = true;
-    };
-    conditions(table, query, reach, &mut statement, &mut and)?;
+    let sort = sort_of(table, query)?;
+    let mut select = Select { statement: sql(format!("SELECT {} FROM {}", column_names(table), table.name)), filtered: false };
+    conditions(table, query, reach, &mut select)?;
     let mut count = None;
     let unfiltered = query.q.is_none() && query.filters.is_empty() && reach.everywhere;
     if !(unfiltered && table.counter.is_some()) {
         // Counted to 10 000 at the most: past that the total is an estimate, and says so.
         let head = format!("SELECT 1 FROM {}", table.name);
-        let tail = statement.text().split_once(&format!(" FROM {}", table.name)).map(|(_, tail)| tail.to_owned()).unwrap_or_default();
-        let mut counting = statement.clone();
+        let tail =
+            select.statement.text().split_once(&format!(" FROM {}", table.name)).map(|(_, tail)| tail.to_owned()).unwrap_or_default();
+        let mut counting = select.statement.clone();
         counting.replace_text(format!("SELECT count(*) AS n FROM ({head}{tail} LIMIT 10001) AS counted"));
         count = Some(counting);
     }
-    let direction = if descending { "<" } else { ">" };
-    if let Some(cursor) = &query.cursor {
-        let (value, id) = read_cursor(table, column, cursor)?;
-        and(&mut statement);
-        statement.push(&format!("({column}, id) {direction} ("));
-        statement.push_bind(value).push(", ").push_bind(id.as_str()).push(")");
-    }
-    let order = if descending { "DESC" } else { "ASC" };
-    statement.push(&format!(" ORDER BY {column} {order}, id {order} LIMIT "));
-    statement.push_bind(query.per_page + 1);
-    if query.cursor.is_none() && query.page > 1 {
-        statement.push(" OFFSET ").push_bind((query.page - 1) * query.per_page);
-    }
-    let rows = db.fetch_all(statement).await?;
+    let rows = page_of(db, table, query, sort, select).await?;
     let limit = usize::try_from(query.per_page).unwrap_or(usize::MAX);
     let next_cursor = match rows.get(limit.saturating_sub(1)) {
-        Some(last) if rows.len() > limit => Some(write_cursor(table, column, last)?),
+        Some(last) if rows.len() > limit => Some(write_cursor(table, sort.column, last)?),
         _ => None,
     };
     let data = rows.iter().take(limit).map(|row| read(table, row)).collect::<Result<Vec<_>, _>>()?;
@@ -321,15 +312,76 @@ fn select_by_id<N: Stored>(id: &N::Id) -> Sql {
     sql(format!("SELECT {} FROM {} WHERE id = $1", column_names(&N::TABLE), N::TABLE.name)).bind(id)
 }
 
-fn conditions(
-    table: &Table,
-    query: &ListQuery,
-    reach: &Reach,
-    statement: &mut Sql,
-    and: &mut impl FnMut(&mut Sql),
-) -> Result<(), StoreError> {
+/// A SELECT that gets conditions.
+#[derive(Debug, Clone)]
+struct Select {
+    statement: Sql,
+    filtered: bool,
+}
+
+impl Select {
+    fn and(&mut self) -> &mut Sql {
+        self.statement.push(if self.filtered { " AND " } else { " WHERE " });
+        self.filtered = true;
+        &mut self.statement
+    }
+}
+
+/// How a list is sorted.
+#[derive(Debug, Clone, Copy)]
+struct Sort<'t> {
+    column: &'t str,
+    descending: bool,
+    nullable: bool,
+}
+
+/// The rows of the page, and one more if there is one.
+async fn page_of(db: &Db, table: &Table, query: &ListQuery, sort: Sort<'_>, mut select: Select) -> Result<Vec<Row>, StoreError> {
+    let column = sort.column;
+    let (order, beyond) = if sort.descending { ("DESC", "<") } else { ("ASC", ">") };
+    let wanted = query.per_page + 1;
+    let cursor = query.cursor.as_deref().map(|cursor| read_cursor(table, sort, cursor)).transpose()?;
+    if cursor.is_none() && query.page > 1 {
+        let nulls_last = if sort.nullable { format!("CASE WHEN {column} IS NULL THEN 1 ELSE 0 END, ") } else { String::new() };
+        select.statement.push(&format!(" ORDER BY {nulls_last}{column} {order}, id {order} LIMIT ")).push_bind(wanted);
+        select.statement.push(" OFFSET ").push_bind((query.page - 1) * query.per_page);
+        return db.fetch_all(select.statement).await;
+    }
+    // Rows without a value come last, by a statement of their own: so each statement can follow an index, and both databases agree.
+    let (value, id) = cursor.map_or((None, None), |(value, id)| (value, Some(id)));
+    let without_value = id.is_some() && value.is_none();
+    let mut rows = Vec::new();
+    if !without_value {
+        let mut select = select.clone();
+        match (value, &id) {
+            (Some(value), Some(id)) => {
+                let statement = select.and();
+                statement.push(&format!("({column}, id) {beyond} ("));
+                statement.push_bind(value).push(", ").push_bind(id.as_str()).push(")");
+            }
+            _ if sort.nullable => {
+                select.and().push(column).push(" IS NOT NULL");
+            }
+            _ => {}
+        }
+        select.statement.push(&format!(" ORDER BY {column} {order}, id {order} LIMIT ")).push_bind(wanted);
+        rows = db.fetch_all(select.statement).await?;
+    }
+    let missing = wanted - i64::try_from(rows.len()).unwrap_or(wanted);
+    if sort.nullable && missing > 0 {
+        select.and().push(column).push(" IS NULL");
+        if let Some(id) = id.filter(|_| without_value) {
+            select.and().push("id ").push(beyond).push(" ").push_bind(id);
+        }
+        select.statement.push(&format!(" ORDER BY id {order} LIMIT ")).push_bind(missing);
+        rows.extend(db.fetch_all(select.statement).await?);
+    }
+    Ok(rows)
+}
+
+fn conditions(table: &Table, query: &ListQuery, reach: &Reach, select: &mut Select) -> Result<(), StoreError> {
     if !reach.everywhere {
-        and(statement);
+        let statement = select.and();
         statement.push("(1 = 0");
         for (expression, ids) in [(table.scope.profile, &reach.profiles), (table.scope.issuer, &reach.issuers)] {
             if let Some(expression) = expression.filter(|_| !ids.is_empty()) {
@@ -342,12 +394,13 @@ fn conditions(
         if q.chars().count() > 200 {
             return Err(StoreError::Query { field: "q".into(), message: "has at most 200 characters".into() });
         }
+        refuse_nul("q", q)?;
         if table.search.is_empty() {
             return Err(StoreError::Query { field: "q".into(), message: "this list cannot be searched".into() });
         }
         // The database lowers both sides: SQLite knows ASCII only, and a pattern that knows more would not match what it left as it is.
         let pattern = format!("%{}%", q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-        and(statement);
+        let statement = select.and();
         statement.push("(");
         for (i, column) in table.search.iter().enumerate() {
             statement.push(if i > 0 { " OR " } else { "" });
@@ -366,6 +419,7 @@ fn conditions(
                 message: format!("is not a filter of this list; there are: {}", known.join(", ")),
             });
         };
+        refuse_nul(name, text)?;
         let wrong = |what: &str| StoreError::Query { field: name.clone(), message: format!("is not {what}") };
         let values: Vec<Value> = match filter.kind {
             // `status=Active,Expiring` means either.
@@ -375,7 +429,7 @@ fn conditions(
             Kind::Time => vec![Value::from(text.parse::<Timestamp>().map_err(|_| wrong("an RFC 3339 time"))?)],
             Kind::Json => return Err(wrong("something to filter by")),
         };
-        and(statement);
+        let statement = select.and();
         statement.push("(");
         for (i, value) in values.into_iter().enumerate() {
             statement.push(if i > 0 { " OR " } else { "" });
@@ -387,16 +441,26 @@ fn conditions(
     Ok(())
 }
 
-fn sort_of<'t>(table: &'t Table, query: &ListQuery) -> Result<(&'t str, bool), StoreError> {
-    let default = table.sorts.first().copied().unwrap_or("id");
-    let Some(sort) = &query.sort else {
-        return Ok((default, default == "created_at" || default == "timestamp" || default == "registered_at"));
+fn sort_of<'t>(table: &'t Table, query: &ListQuery) -> Result<Sort<'t>, StoreError> {
+    let sort = |known: &'t str, descending| Sort { column: known.trim_end_matches('?'), descending, nullable: known.ends_with('?') };
+    let Some(asked) = &query.sort else {
+        let default = table.sorts.first().copied().unwrap_or("id");
+        return Ok(sort(default, matches!(default, "created_at" | "timestamp" | "registered_at")));
     };
-    let (name, descending) = sort.strip_prefix('-').map_or((sort.as_str(), false), |name| (name, true));
-    match table.sorts.iter().find(|known| **known == name) {
-        Some(known) => Ok((known, descending)),
-        None => Err(StoreError::Query { field: "sort".into(), message: format!("`{name}` is not one of: {}", table.sorts.join(", ")) }),
+    let (name, descending) = asked.strip_prefix('-').map_or((asked.as_str(), false), |name| (name, true));
+    let known = table.sorts.iter().find(|known| known.trim_end_matches('?') == name);
+    known.map(|known| sort(known, descending)).ok_or_else(|| {
+        let names = table.sort_names().collect::<Vec<_>>().join(", ");
+        StoreError::Query { field: "sort".into(), message: format!("`{name}` is not one of: {names}") }
+    })
+}
+
+/// PostgreSQL has no text with NUL in it, so nothing can match.
+fn refuse_nul(field: &str, text: &str) -> Result<(), StoreError> {
+    if text.contains('\0') {
+        return Err(StoreError::Query { field: field.to_owned(), message: "must not contain NUL".into() });
     }
+    Ok(())
 }
 
 fn kind_of(table: &Table, column: &str) -> Kind {
@@ -414,22 +478,26 @@ fn write_cursor(table: &Table, column: &str, row: &Row) -> Result<String, StoreE
     Ok(URL_SAFE_NO_PAD.encode(cursor.to_string()))
 }
 
-fn read_cursor(table: &Table, column: &str, cursor: &str) -> Result<(Value, String), StoreError> {
+/// The value of the sort column, if the last row had one, and its id.
+fn read_cursor(table: &Table, sort: Sort<'_>, cursor: &str) -> Result<(Option<Value>, String), StoreError> {
     let wrong = || StoreError::Query {
         field: "cursor".into(),
         message: "is not a cursor of this list in this order; begin again without it".into(),
     };
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
     let (of, value, id): (String, Json, String) = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
-    if of != column {
+    if of != sort.column || id.contains('\0') {
         return Err(wrong());
     }
-    let value = match kind_of(table, column) {
+    if value.is_null() && sort.nullable {
+        return Ok((None, id));
+    }
+    let value = match kind_of(table, sort.column) {
         Kind::Time => Value::Time(Some(value.as_i64().and_then(Timestamp::from_unix_micros).ok_or_else(wrong)?)),
         Kind::Int => Value::Int(Some(value.as_i64().ok_or_else(wrong)?)),
-        _ => Value::Text(Some(value.as_str().ok_or_else(wrong)?.to_owned())),
+        _ => Value::Text(Some(value.as_str().filter(|text| !text.contains('\0')).ok_or_else(wrong)?.to_owned())),
     };
-    Ok((value, id))
+    Ok((Some(value), id))
 }
 
 /// Says which noun a violated constraint belongs to.

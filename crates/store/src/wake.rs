@@ -16,6 +16,8 @@ use tokio::sync::{Notify, broadcast};
 pub enum Topic {
     /// Jobs that the server works on.
     Jobs,
+    /// Certificates about which something is to be decided at once.
+    Due,
     /// Jobs of one agent.
     Agent(AgentId),
     /// Somebody waits for jobs or certificates to change state.
@@ -123,6 +125,7 @@ impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Jobs => f.write_str("jobs"),
+            Self::Due => f.write_str("due"),
             Self::Agent(id) => write!(f, "agent:{id}"),
             Self::Progress => f.write_str("progress"),
             Self::Authz => f.write_str("authz"),
@@ -138,6 +141,7 @@ impl Topic {
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "jobs" => Self::Jobs,
+            "due" => Self::Due,
             "progress" => Self::Progress,
             "authz" => Self::Authz,
             "issuers" => Self::Issuers,
@@ -154,7 +158,7 @@ mod tests {
     #[test]
     fn every_topic_survives_its_text() {
         let agent = AgentId::parse("ag-1").unwrap();
-        for topic in [Topic::Jobs, Topic::Agent(agent), Topic::Progress, Topic::Authz, Topic::Issuers, Topic::Audit] {
+        for topic in [Topic::Jobs, Topic::Due, Topic::Agent(agent), Topic::Progress, Topic::Authz, Topic::Issuers, Topic::Audit] {
             assert_eq!(Topic::parse(&topic.to_string()), Some(topic));
         }
         for text in ["", "agent:", "agent:a b", "something new"] {

@@ -75,7 +75,12 @@ macro_rules! test_store {
             async fn connect(url: &str) -> ::certctl_store::Store {
                 let key = "Y2VydGN0bCB0ZXN0IGtleSwgMzIgYnl0ZXMgbG9uZy4=".to_owned();
                 let keyring = ::certctl_store::secrets::Keyring::from_texts(key.into(), Vec::new()).expect("the key is good");
-                let options = ::certctl_store::OpenOptions { url: url.to_owned().into(), max_connections: 8, durable: false };
+                let options = ::certctl_store::OpenOptions {
+                    url: url.to_owned().into(),
+                    max_connections: 8,
+                    acquire_timeout: std::time::Duration::from_secs(10),
+                    durable: false,
+                };
                 ::certctl_store::Store::open(&options, keyring).await.expect("the database can be opened")
             }
         }

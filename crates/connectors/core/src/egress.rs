@@ -90,6 +90,7 @@ impl Egress {
     /// When the proxy's URL or a root certificate is not valid.
     pub fn new(settings: &Settings) -> Result<Self, ConnectorError> {
         let guard = Guard::new(settings.reach, settings.allow.clone(), settings.schemes);
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that the ban leads to")]
         let mut builder = Client::builder()
             .user_agent(concat!("certctl/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect_timeout)
@@ -108,7 +109,10 @@ impl Egress {
         }
         let roots: Result<Vec<_>, _> = settings.extra_roots.iter().map(|der| Certificate::from_der(der)).collect();
         let roots = roots.map_err(|e| ConnectorError::permanent("a CA certificate to be trusted cannot be read").caused_by(e))?;
-        let client = builder.tls_certs_merge(roots).build().map_err(|e| ConnectorError::permanent("the HTTP client cannot be built").caused_by(e))?;
+        let client = builder
+            .tls_certs_merge(roots)
+            .build()
+            .map_err(|e| ConnectorError::permanent("the HTTP client cannot be built").caused_by(e))?;
         Ok(Self { client, guard, max_body: settings.max_body })
     }
 
@@ -228,4 +232,5 @@ fn refusal(refused: &Refused) -> ConnectorError {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files, tasks and processes")]
 mod tests;

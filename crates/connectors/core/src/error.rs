@@ -75,6 +75,13 @@ impl ConnectorError {
         self
     }
 
+    /// Says the message in other words, e.g. with the names that the reader knows.
+    #[must_use]
+    pub fn rephrase(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        self.message = presentable(&words(&self.message));
+        self
+    }
+
     /// Whether trying again can help.
     #[must_use]
     pub const fn retry(&self) -> Retry {

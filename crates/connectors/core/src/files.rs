@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{digest, rand};
 
-pub use self::attributes::{Attributes, FinalAttributes, FileMode};
-pub use self::destination::{Destination, Existing};
+pub use self::attributes::{Attributes, FileMode, FinalAttributes};
+pub use self::destination::{Destination, Existing, Loaded};
 pub use self::directory::Directory;
 pub use self::explain::explain;
 use crate::ConnectorError;
@@ -59,4 +59,5 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 pub const MAX_FILE: u64 = 1024 * 1024;
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files, tasks and processes")]
 mod tests;

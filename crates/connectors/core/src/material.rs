@@ -49,7 +49,8 @@ impl Material {
             return Err(swapped());
         }
         if key_text.contains("ENCRYPTED") {
-            return Err(refuse("the private key is encrypted").hint("store the key unencrypted with mode 0600, so that the service can start by itself"));
+            return Err(refuse("the private key is encrypted")
+                .hint("store the key unencrypted with mode 0600, so that the service can start by itself"));
         }
         let Some(leaf) = chain.first() else {
             return Err(refuse("the certificate is empty").hint("expected one or more CERTIFICATE blocks in PEM"));
@@ -58,9 +59,9 @@ impl Material {
             return Err(refuse("the private key is empty"));
         }
         // The PEM parser's errors do not repeat the text.
-        let key = PrivateKeyDer::from_pem_slice(key_text.as_bytes()).map_err(|e| refuse("the private key's PEM cannot be read").caused_by(e))?;
-        let signs = any_supported_type(&key)
-            .map_err(|_| refuse("the private key is not an RSA, ECDSA or Ed25519 key that can be used"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key_text.as_bytes()).map_err(|e| refuse("the private key's PEM cannot be read").caused_by(e))?;
+        let signs = any_supported_type(&key).map_err(|_| refuse("the private key is not an RSA, ECDSA or Ed25519 key that can be used"))?;
         let spki = signs.public_key().ok_or_else(|| refuse("the private key has no public half that can be compared"))?;
 
         let parsed = parse_all(&chain).map_err(|why| refuse(&why))?;

@@ -77,7 +77,10 @@ pub async fn probe(address: SocketAddr, question: &Question) -> Result<ProbeRepo
 ///
 /// # Errors
 /// When the name does not resolve. What single addresses answered is in the list.
-pub async fn probe_all(address: &str, question: &Question) -> Result<Vec<(SocketAddr, Result<ProbeReport, ConnectorError>)>, ConnectorError> {
+pub async fn probe_all(
+    address: &str,
+    question: &Question,
+) -> Result<Vec<(SocketAddr, Result<ProbeReport, ConnectorError>)>, ConnectorError> {
     let mut addresses = resolve(address, question.timeout).await?;
     addresses.truncate(MAX_ADDRESSES);
     let mut asked = JoinSet::new();
@@ -96,7 +99,8 @@ pub async fn probe_all(address: &str, question: &Question) -> Result<Vec<(Socket
 /// When there are none.
 pub async fn resolve(address: &str, limit: Duration) -> Result<Vec<SocketAddr>, ConnectorError> {
     let fail = |why: &str| {
-        ConnectorError::transient(format!("cannot resolve `{address}`: {why}")).hint("give host:port, e.g. 127.0.0.1:443 or web.example.test:443")
+        ConnectorError::transient(format!("cannot resolve `{address}`: {why}"))
+            .hint("give host:port, e.g. 127.0.0.1:443 or web.example.test:443")
     };
     let found = timeout(limit, lookup_host(address)).await.map_err(|_| fail("no answer in time"))?;
     let mut addresses: Vec<_> = found.map_err(|e| fail("the name is not known").caused_by(e))?.collect();
@@ -162,4 +166,5 @@ pub fn fingerprint(der: &CertificateDer<'_>) -> Fingerprint {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files, tasks and processes")]
 mod tests;

@@ -84,7 +84,8 @@ impl<T: ?Sized> Family<T> {
     pub fn find(&self, kind: &str) -> Result<&'static Entry<T>, ConnectorError> {
         self.entries.iter().find(|entry| entry.kind.eq_ignore_ascii_case(kind)).ok_or_else(|| {
             let known: Vec<_> = self.entries.iter().map(|entry| entry.kind).collect();
-            ConnectorError::unsupported(format!("there is no {} kind `{kind}`", self.name)).hint(format!("known kinds: {}", known.join(", ")))
+            ConnectorError::unsupported(format!("there is no {} kind `{kind}`", self.name))
+                .hint(format!("known kinds: {}", known.join(", ")))
         })
     }
 

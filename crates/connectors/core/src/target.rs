@@ -30,7 +30,11 @@ pub struct Scene<'a> {
 
 impl fmt::Debug for Scene<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scene").field("deployment", &self.deployment).field("target", &self.target).field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("Scene")
+            .field("deployment", &self.deployment)
+            .field("target", &self.target)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 

@@ -14,6 +14,7 @@ mod observe;
 mod prepare;
 mod recover;
 mod replace;
+mod rollback;
 mod run;
 mod stage;
 mod state;
@@ -72,12 +73,21 @@ pub trait Check: Send + Sync + std::fmt::Debug {
     /// What will run, with placeholders; for the allow-list.
     fn command(&self) -> &Command;
 
-    /// Makes the command that tests the staged files. `staged` leads from each file's path, as planned and as resolved, to
+    /// Prepares the test of the staged files. `staged` leads from each file's path, as planned and as resolved, to
     /// the path of its staged form; `work` is an empty private directory that is removed afterwards.
     ///
     /// # Errors
     /// When the test cannot be prepared.
-    fn prepare(&self, staged: &BTreeMap<PathBuf, PathBuf>, work: &Path) -> Result<Command, ConnectorError>;
+    fn prepare(&self, staged: &BTreeMap<PathBuf, PathBuf>, work: &Path) -> Result<Prepared, ConnectorError>;
+}
+
+/// A test that can be run.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The command, placeholders filled in.
+    pub command: Command,
+    /// Copies that the test reads, each with the file that it stands for: what the test says is told with the latter.
+    pub copies: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Carries out a plan.
@@ -97,7 +107,11 @@ pub async fn deploy(plan: Plan, material: &Material, scene: Scene<'_>) -> Result
     }
     story.warn(plan.warnings.iter().cloned());
     if material.not_before() > scene.now {
-        story.warn([format!("the certificate is valid from {} and it is {} here: check this machine's clock", material.not_before(), scene.now)]);
+        story.warn([format!(
+            "the certificate is valid from {} and it is {} here: check this machine's clock",
+            material.not_before(),
+            scene.now
+        )]);
     }
     Run::fresh(plan, material, scene, (state, lock), story).await
 }

@@ -6,6 +6,7 @@ pub mod nginx;
 pub mod observation;
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files, tasks and processes")]
 mod tests;
 
 use certctl_connector_core::registry::{Family, entry};
@@ -14,5 +15,4 @@ use certctl_connector_core::target::Target;
 pub use self::deploy::recover;
 
 /// Every kind of target.
-pub static TARGETS: Family<dyn Target> =
-    Family::new("target", &[entry!(nginx::Nginx as dyn Target), entry!(files::Files as dyn Target)]);
+pub static TARGETS: Family<dyn Target> = Family::new("target", &[entry!(nginx::Nginx as dyn Target), entry!(files::Files as dyn Target)]);

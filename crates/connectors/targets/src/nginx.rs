@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use self::servers::{Usage, usage};
 use self::tree::Tree;
-use crate::deploy::{Check, Plan, PlannedFile, deploy, look};
+use crate::deploy::{Check, Plan, PlannedFile, Prepared, deploy, look};
 use crate::observation::{ChainRule, Observation, ObserveConfig, Watch};
 
 /// Settings of an nginx target.
@@ -141,12 +141,8 @@ impl Target for Nginx {
 impl Nginx {
     fn plan(&self, material: &Material, tree: Tree) -> Plan {
         let Usage { servers, endpoints, mut warnings } = self.usage(&tree);
-        let attributes = |mode, default_mode| Attributes {
-            mode,
-            owner: self.config.owner.clone(),
-            group: self.config.group.clone(),
-            default_mode,
-        };
+        let attributes =
+            |mode, default_mode| Attributes { mode, owner: self.config.owner.clone(), group: self.config.group.clone(), default_mode };
         let files = vec![
             PlannedFile {
                 path: self.config.key_path.as_path().to_owned(),
@@ -215,9 +211,10 @@ impl Check for ConfigTest {
         &self.command
     }
 
-    fn prepare(&self, staged: &BTreeMap<PathBuf, PathBuf>, work: &Path) -> Result<Command, ConnectorError> {
-        let main = self.tree.render(staged, work)?;
-        Ok(self.command.clone().with(CONFIG, &main.to_string_lossy()))
+    fn prepare(&self, staged: &BTreeMap<PathBuf, PathBuf>, work: &Path) -> Result<Prepared, ConnectorError> {
+        let copies = self.tree.render(staged, work)?;
+        let main = copies.first().map(|(main, _)| main.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Prepared { command: self.command.clone().with(CONFIG, &main), copies })
     }
 }
 

@@ -101,11 +101,14 @@ impl ObserveConfig {
             return if self.server_names.is_empty() {
                 Ok(None)
             } else {
-                Err(ConnectorError::permanent("observe.server_names is set but observe.address is not").hint("e.g. \"address\": \"127.0.0.1:443\""))
+                Err(ConnectorError::permanent("observe.server_names is set but observe.address is not")
+                    .hint("e.g. \"address\": \"127.0.0.1:443\""))
             };
         };
         if address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
-            return Err(ConnectorError::permanent(format!("observe.address `{address}` is not host:port")).hint("e.g. 127.0.0.1:443 or [::1]:443"));
+            return Err(
+                ConnectorError::permanent(format!("observe.address `{address}` is not host:port")).hint("e.g. 127.0.0.1:443 or [::1]:443")
+            );
         }
         let names: Vec<_> = if self.server_names.is_empty() { vec![None] } else { self.server_names.iter().cloned().map(Some).collect() };
         let endpoints = names.into_iter().map(|server_name| Endpoint { address: address.clone(), server_name }).collect();

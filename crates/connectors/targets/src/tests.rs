@@ -6,4 +6,5 @@ mod engine;
 mod family;
 mod kill;
 mod nginx;
+mod service;
 mod support;

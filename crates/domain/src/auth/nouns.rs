@@ -1,10 +1,13 @@
 //! Roles and actors as nouns: made, replaced and refused like every other.
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Actor, ActorDraft, ActorKind, ActorKindDraft, Grant, GrantDraft, Permission, Role, RoleDraft, RoleHeld, RoleHeldDraft, check_role};
+use super::{
+    Actor, ActorDraft, ActorKind, ActorKindDraft, Grant, GrantDraft, Permission, Role, RoleDraft, RoleHeld, RoleHeldDraft, ScopeType,
+    check_role,
+};
 use crate::ids::{ActorId, Id as _, RoleId};
 use crate::noun::{Check, Noun, Refusal};
 use crate::time::Timestamp;
@@ -137,7 +140,10 @@ impl<'de> Deserialize<'de> for GrantDraft {
                 Permission::deserialize(de::value::StrDeserializer::new(text)).map(GrantDraft::Name)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<GrantDraft, A::Error> {
-                Grant::deserialize(MapAccessDeserializer::new(map)).map(GrantDraft::Scoped)
+                GrantRead::deserialize(MapAccessDeserializer::new(map)).map(|read| {
+                    let GrantRead { permission, scope_type, scope_id, .. } = read;
+                    GrantDraft::Scoped(Grant { permission, scope_type, scope_id })
+                })
             }
         }
         deserializer.deserialize_any(TextOrObject)
@@ -162,6 +168,20 @@ impl<'de> Deserialize<'de> for RoleHeldDraft {
         }
         deserializer.deserialize_any(TextOrObject)
     }
+}
+
+/// A grant as it may be sent: with what a role shows beside it, which says nothing new.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantRead {
+    permission: Permission,
+    #[serde(default)]
+    scope_type: ScopeType,
+    scope_id: Option<String>,
+    #[serde(rename = "role_id")]
+    _role_id: Option<IgnoredAny>,
+    #[serde(rename = "permission_id")]
+    _permission_id: Option<IgnoredAny>,
 }
 
 const TENANT: &str = "t-default";

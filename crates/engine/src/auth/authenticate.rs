@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use certctl_domain::auth::{ActorKind, Grants, Scope, system_roles};
-use certctl_domain::ids::{ActorId, AgentId, ApiKeyId, Id as _};
+use certctl_domain::ids::{ActorId, AgentId, Id as _};
 use certctl_domain::time::Timestamp;
+use certctl_store::heartbeats::Heartbeats;
 use certctl_store::{actors, api_keys};
 
 use super::token::{Token, TokenKind};
@@ -20,13 +21,7 @@ pub struct Authenticator {
     /// with the key drops what it remembers, so a change holds everywhere with the next request.
     remembered: Mutex<HashMap<ActorId, Remembered>>,
     agents: Arc<Grants>,
-    key_use: Arc<dyn KeyUse>,
-}
-
-/// Is told that a key was used. Gathers; writing for each request would make a hot row of every busy key.
-pub trait KeyUse: std::fmt::Debug + Send + Sync {
-    /// The key was used at `at`.
-    fn used(&self, key: &ApiKeyId, at: Timestamp);
+    heartbeats: Arc<Heartbeats>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,13 +32,13 @@ struct Remembered {
 }
 
 impl Authenticator {
-    /// Remembers nothing yet.
+    /// Remembers nothing yet. Uses of keys are told to `heartbeats`: a write for each request would make a hot row of every busy key.
     #[must_use]
-    pub fn new(key_use: Arc<dyn KeyUse>) -> Self {
+    pub fn new(heartbeats: Arc<Heartbeats>) -> Self {
         let agent = system_roles().into_iter().filter(|(id, ..)| *id == AGENT_ROLE).flat_map(|(.., permissions)| permissions);
         let permissions: Vec<_> = agent.map(|permission| (permission, Scope::Global)).collect();
         let agents = Grants::from_roles([(&Scope::Global, permissions.as_slice())]);
-        Self { remembered: Mutex::default(), agents: Arc::new(agents), key_use }
+        Self { remembered: Mutex::default(), agents: Arc::new(agents), heartbeats }
     }
 
     /// Who calls with this bearer token.
@@ -88,7 +83,7 @@ impl Authenticator {
             Some(grants) => grants,
             None => self.look_up(engine, &found, now).await?,
         };
-        self.key_use.used(&found.key, now);
+        self.heartbeats.used(found.key, now);
         Ok(Caller { actor: found.actor, kind: found.kind, grants, agent: None })
     }
 

@@ -34,6 +34,15 @@ pub struct MintedKey {
     pub value: Secret<String>,
 }
 
+/// A key that replaces another one.
+#[derive(Debug, Clone)]
+pub struct RotatedKey {
+    /// The new one.
+    pub minted: MintedKey,
+    /// When the old one ends.
+    pub old_ends_at: Timestamp,
+}
+
 /// How a key is replaced.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation {
@@ -126,7 +135,7 @@ pub async fn revoke(ctx: &Ctx, id: &ApiKeyId) -> Result<()> {
 ///
 /// # Errors
 /// When there is none, it is no longer in force, it was replaced before, or its actor may do what the caller may not.
-pub async fn rotate(ctx: &Ctx, id: &ApiKeyId, rotation: Rotation) -> Result<MintedKey> {
+pub async fn rotate(ctx: &Ctx, id: &ApiKeyId, rotation: Rotation) -> Result<RotatedKey> {
     let now = ctx.now();
     let mut check = Check::default();
     let fine = !rotation.overlap.is_negative() && rotation.overlap <= LONGEST_OVERLAP;
@@ -149,7 +158,7 @@ pub async fn rotate(ctx: &Ctx, id: &ApiKeyId, rotation: Rotation) -> Result<Mint
     let replaced = Audit::new(AuditCategory::Auth, "api_key.rotate", KIND, id);
     tx.audit(replaced.with("rotated_to", minted.key.id.to_string()).with("expires_at", end.to_string()));
     commit(tx, "api_key.create", &minted.key).await?;
-    Ok(minted)
+    Ok(RotatedKey { minted, old_ends_at: end })
 }
 
 async fn begin(ctx: &Ctx) -> Result<WriteTx> {

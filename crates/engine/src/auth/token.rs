@@ -119,6 +119,17 @@ pub fn hash(secret: &str) -> String {
     hex::encode(digest::digest(&digest::SHA256, secret.as_bytes()))
 }
 
+/// SHA-256 of several parts, each with its length, in lower hex.
+#[must_use]
+pub fn hash_of(parts: &[&[u8]]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    hex::encode(context.finish())
+}
+
 fn fill(bytes: &mut [u8]) -> Result<()> {
     rand::fill(bytes).map_err(|_| Error::internal("the system gives no randomness"))
 }

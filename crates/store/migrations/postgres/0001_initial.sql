@@ -176,7 +176,8 @@ CREATE TABLE certificates (
 CREATE INDEX certificates_due ON certificates (next_try_at, id) WHERE next_try_at IS NOT NULL;
 CREATE INDEX certificates_created ON certificates (created_at, id);
 CREATE INDEX certificates_updated ON certificates (updated_at, id);
-CREATE INDEX certificates_expires ON certificates (expires_at, id);
+-- The status, so that the expiration timeline is counted from the index alone.
+CREATE INDEX certificates_expires ON certificates (expires_at, id, status);
 CREATE INDEX certificates_status ON certificates (status, created_at, id);
 CREATE INDEX certificates_issuer ON certificates (issuer_id, created_at, id);
 CREATE INDEX certificates_profile ON certificates (certificate_profile_id, created_at, id);
@@ -223,6 +224,7 @@ CREATE TABLE certificate_versions (
 );
 CREATE INDEX certificate_versions_certificate ON certificate_versions (certificate_id, created_at, id);
 CREATE INDEX certificate_versions_serial ON certificate_versions (serial_number);
+CREATE INDEX certificate_versions_created ON certificate_versions (created_at);
 -- One version in use for each agent that holds a key.
 CREATE UNIQUE INDEX certificate_versions_current ON certificate_versions (certificate_id, COALESCE(agent_id, '')) WHERE state = 'current';
 
@@ -280,7 +282,7 @@ CREATE INDEX jobs_status ON jobs (status, created_at, id);
 CREATE INDEX jobs_certificate ON jobs (certificate_id, created_at, id);
 CREATE INDEX jobs_agent ON jobs (agent_id, created_at, id);
 CREATE INDEX jobs_target ON jobs (target_id);
-CREATE INDEX jobs_over ON jobs (completed_at, id) WHERE completed_at IS NOT NULL;
+CREATE INDEX jobs_over ON jobs (completed_at, id, status) WHERE completed_at IS NOT NULL;
 
 -- What a local CA is about to sign, or where an order at a remote CA stands. Written before the signature or call.
 CREATE TABLE issuances (

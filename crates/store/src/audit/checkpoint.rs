@@ -69,13 +69,13 @@ pub async fn checkpoint(store: &Store, key: &CheckpointKey, now: Timestamp) -> R
     checkpoint.signature = key.sign(&checkpoint.signed())?;
     let insert = sql("INSERT INTO audit_checkpoints (sequence, after_sequence, row_hash, merkle_root, signature, public_key, created_at)
                       VALUES ($1, $2, $3, $4, $5, $6, $7)")
-        .bind(checkpoint.sequence)
-        .bind(checkpoint.after_sequence)
-        .bind(checkpoint.row_hash.as_str())
-        .bind(checkpoint.merkle_root.as_str())
-        .bind(checkpoint.signature.clone())
-        .bind(checkpoint.public_key.clone())
-        .bind(checkpoint.created_at);
+    .bind(checkpoint.sequence)
+    .bind(checkpoint.after_sequence)
+    .bind(checkpoint.row_hash.as_str())
+    .bind(checkpoint.merkle_root.as_str())
+    .bind(checkpoint.signature.clone())
+    .bind(checkpoint.public_key.clone())
+    .bind(checkpoint.created_at);
     tx.execute(insert).await?;
     tx.commit_housekeeping("audit.checkpoint").await?;
     Ok(Some(checkpoint))
@@ -118,7 +118,11 @@ impl Checkpoint {
     /// What is signed.
     fn signed(&self) -> Vec<u8> {
         let mut hash = Hash::new("certctl audit checkpoint 1");
-        hash.number(self.after_sequence).number(self.sequence).text(&self.row_hash).text(&self.merkle_root).number(self.created_at.unix_micros());
+        hash.number(self.after_sequence)
+            .number(self.sequence)
+            .text(&self.row_hash)
+            .text(&self.merkle_root)
+            .number(self.created_at.unix_micros());
         hash.finish()
     }
 }
@@ -173,7 +177,8 @@ async fn merkle_root(tx: &mut Tx, after: i64, through: i64) -> Result<String, St
     let mut tree = Merkle::default();
     let mut last = after;
     while last < through {
-        let statement = sql("SELECT sequence, row_hash FROM audit_seals WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT 5000");
+        let statement =
+            sql("SELECT sequence, row_hash FROM audit_seals WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT 5000");
         let rows = tx.fetch_all(statement.bind(last).bind(through)).await?;
         for row in &rows {
             last += 1;
@@ -193,7 +198,8 @@ fn unusable() -> StoreError {
     StoreError::Secret("the key for audit checkpoints is not a usable Ed25519 or P-256 key".to_owned())
 }
 
-pub(super) const SELECT: &str = "SELECT sequence, after_sequence, row_hash, merkle_root, signature, public_key, created_at FROM audit_checkpoints";
+pub(super) const SELECT: &str =
+    "SELECT sequence, after_sequence, row_hash, merkle_root, signature, public_key, created_at FROM audit_checkpoints";
 
 const ED25519_LEN: usize = 32;
 
@@ -204,8 +210,15 @@ mod tests {
     fn signed_by(key: &CheckpointKey) -> Checkpoint {
         let at = Timestamp::from_unix_seconds(1_700_000_000).unwrap();
         let (row_hash, merkle_root) = ("aa".repeat(32), "bb".repeat(32));
-        let mut checkpoint =
-            Checkpoint { sequence: 9, after_sequence: 4, row_hash, merkle_root, signature: Vec::new(), public_key: key.public_key(), created_at: at };
+        let mut checkpoint = Checkpoint {
+            sequence: 9,
+            after_sequence: 4,
+            row_hash,
+            merkle_root,
+            signature: Vec::new(),
+            public_key: key.public_key(),
+            created_at: at,
+        };
         checkpoint.signature = key.sign(&checkpoint.signed()).unwrap();
         checkpoint
     }

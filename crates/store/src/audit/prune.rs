@@ -71,8 +71,11 @@ async fn remove_batch(store: &Store, at: Timestamp) -> Result<u64, StoreError> {
     events.push_list(rows.iter().map(|row| row.text("event_id").map(Value::from)).collect::<Result<Vec<_>, _>>()?);
     tx.execute(events).await?;
     tx.execute(sql("DELETE FROM audit_seals WHERE sequence <= $1").bind(last)).await?;
-    tx.execute(sql("DELETE FROM audit_checkpoints WHERE sequence <= $1 AND sequence < (SELECT pruned_through FROM audit_horizon WHERE one = 1)").bind(last))
-        .await?;
+    tx.execute(
+        sql("DELETE FROM audit_checkpoints WHERE sequence <= $1 AND sequence < (SELECT pruned_through FROM audit_horizon WHERE one = 1)")
+            .bind(last),
+    )
+    .await?;
     tx.commit_housekeeping("audit.prune").await?;
     Ok(rows.len() as u64)
 }

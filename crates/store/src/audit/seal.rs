@@ -14,10 +14,11 @@ use crate::store::{Store, Who};
 pub async fn seal_batch(store: &Store, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
     let mut tx = store.write(Who::task("audit", now)).await?;
     let (mut sequence, mut hash) = lock_head(&mut tx).await?;
-    let statement = sql("SELECT e.id, e.actor, e.actor_type, e.action, e.resource_type, e.resource_id, e.details, e.timestamp, e.event_category,
+    let statement =
+        sql("SELECT e.id, e.actor, e.actor_type, e.action, e.resource_type, e.resource_id, e.details, e.timestamp, e.event_category,
                     e.request_id
              FROM audit_unsealed u JOIN audit_events e ON e.id = u.event_id ORDER BY u.event_id LIMIT $1")
-    .bind(limit.clamp(1, MOST));
+        .bind(limit.clamp(1, MOST));
     let events: Vec<Fields> = tx.fetch_all(statement).await?.iter().map(Fields::read).collect::<Result<_, _>>()?;
     if events.is_empty() {
         return Ok(0);

@@ -89,17 +89,14 @@ async fn horizon(db: &Db) -> Result<Option<Head>, StoreError> {
     row.map(|row| Ok(Head { sequence: row.int("pruned_through")?, row_hash: row.text("pruned_hash")? })).transpose()
 }
 
-async fn walk(
-    db: &Db,
-    options: &Verify<'_>,
-    horizon: Option<Head>,
-    progress: &mut impl FnMut(i64),
-) -> Result<VerifyReport, StoreError> {
+async fn walk(db: &Db, options: &Verify<'_>, horizon: Option<Head>, progress: &mut impl FnMut(i64)) -> Result<VerifyReport, StoreError> {
     let mut report = VerifyReport::default();
     let found = follow(db, options, horizon, progress, &mut report).await?;
     report.first_break = found.err();
-    let counts = sql("SELECT (SELECT count(*) FROM audit_unsealed) AS unsealed,
-                (SELECT count(*) FROM audit_events) - (SELECT count(*) FROM audit_seals) - (SELECT count(*) FROM audit_unsealed) AS strays");
+    let counts = sql(
+        "SELECT (SELECT count(*) FROM audit_unsealed) AS unsealed,
+                (SELECT count(*) FROM audit_events) - (SELECT count(*) FROM audit_seals) - (SELECT count(*) FROM audit_unsealed) AS strays",
+    );
     if let Some(row) = db.fetch_optional(counts).await? {
         report.unsealed = row.int("unsealed")?;
         if report.holds() && row.int("strays")? != 0 {
@@ -111,10 +108,10 @@ async fn walk(
 
 /// An event that stands beside the chain: it has no number and does not wait for one, or it waits and is not there.
 async fn stray(db: &Db, report: &VerifyReport) -> Result<Option<Break>, StoreError> {
-    let statement = sql("SELECT id, 1 AS present FROM audit_events
+    let statement = sql("SELECT id, CAST(1 AS bigint) AS present FROM audit_events
              WHERE NOT EXISTS (SELECT 1 FROM audit_seals s WHERE s.event_id = audit_events.id)
                AND NOT EXISTS (SELECT 1 FROM audit_unsealed u WHERE u.event_id = audit_events.id)
-             UNION ALL SELECT event_id AS id, 0 AS present FROM audit_unsealed
+             UNION ALL SELECT event_id AS id, CAST(0 AS bigint) AS present FROM audit_unsealed
              WHERE NOT EXISTS (SELECT 1 FROM audit_events e WHERE e.id = audit_unsealed.event_id)
              LIMIT 1");
     let Some(row) = db.fetch_optional(statement).await? else {
@@ -265,6 +262,7 @@ fn broken<T>(sequence: i64, what: impl Into<String>) -> Result<T, Break> {
     Err(Break { sequence, what: what.into() })
 }
 
-const PAGE: &str = "SELECT s.sequence, s.prev_hash, s.row_hash, e.id, e.actor, e.actor_type, e.action, e.resource_type, e.resource_id, e.details,
+const PAGE: &str =
+    "SELECT s.sequence, s.prev_hash, s.row_hash, e.id, e.actor, e.actor_type, e.action, e.resource_type, e.resource_id, e.details,
         e.timestamp, e.event_category, e.request_id
     FROM audit_seals s LEFT JOIN audit_events e ON e.id = s.event_id WHERE s.sequence > $1 ORDER BY s.sequence LIMIT 1000";

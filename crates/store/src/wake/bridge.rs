@@ -64,7 +64,10 @@ async fn notify(pool: &PgPool, origin: &str, topics: HashSet<Topic>) -> sqlx::Re
 async fn receive(pool: &PgPool, wake: &Wake, origin: &str) -> Never {
     loop {
         if let Err(error) = listen(pool, wake, origin).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the database does not say when other replicas have news; polling goes on");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the database does not say when other replicas have news; polling goes on"
+            );
         }
         sleep(RETRY).await;
     }

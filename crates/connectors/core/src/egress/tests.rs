@@ -120,3 +120,33 @@ async fn a_proxy_is_used_and_its_password_is_not_shown() {
     let error = Egress::new(&Settings { proxy: Some(Secret::new("::hunter2".into())), ..Settings::default() }).unwrap_err();
     assert!(!format!("{error:?}").contains("hunter2"));
 }
+
+#[tokio::test]
+async fn https_trusts_the_roots_that_were_added_and_no_stranger() {
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("https://localhost:{}/", listener.local_addr().unwrap().port())).unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            if let Ok(mut tls) = acceptor.accept(tcp).await {
+                if tls.read(&mut [0; 4096]).await.is_ok_and(|n| n > 0) {
+                    tls.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await.ok();
+                }
+                tls.shutdown().await.ok();
+            }
+        }
+    });
+    let knows = client(|s| s.extra_roots = vec![cert.der().to_vec()]);
+    assert_eq!(get(&knows, &url).await.unwrap().status, StatusCode::NO_CONTENT);
+    let stranger = get(&client(|_| {}), &url).await.unwrap_err();
+    assert!(stranger.explain().contains("certificate"), "{}", stranger.explain());
+    assert!(Egress::new(&Settings { extra_roots: vec![b"junk".to_vec()], ..Settings::default() }).is_err());
+}

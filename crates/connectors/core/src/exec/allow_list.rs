@@ -77,9 +77,8 @@ impl AllowList {
     /// # Errors
     /// When the text is not TOML of the form above.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConnectorError> {
-        let refuse = |why: String| {
-            ConnectorError::permanent(format!("the command allow-list {} is not valid: {why}", path.display())).hint(EXAMPLE)
-        };
+        let refuse =
+            |why: String| ConnectorError::permanent(format!("the command allow-list {} is not valid: {why}", path.display())).hint(EXAMPLE);
         let parsed: FileForm = toml::from_str(text).map_err(|e| refuse(e.message().to_owned()))?;
         let commands: Vec<_> = parsed.command.into_iter().map(|entry| entry.argv).collect();
         for argv in &commands {
@@ -182,6 +181,7 @@ const MAX_SIZE: u64 = 256 * 1024;
 const EXAMPLE: &str = "expected blocks such as:\n\n[[command]]\nargv = [\"nginx\", \"-s\", \"reload\"]\n";
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files, tasks and processes")]
 mod tests {
     use std::time::Duration;
 
@@ -224,7 +224,7 @@ mod tests {
         let error = empty.require([&test, &reload]).unwrap_err();
         assert!(error.to_string().contains("/etc/certctl/commands.toml"), "{error}");
         let hint = error.advice().unwrap();
-        let toml = &hint[hint.find("[[command]]").unwrap()..];
+        let (_, toml) = hint.split_once("\n\n").unwrap();
         let grown = list(toml);
         assert_eq!(grown.commands[0], ["nginx", "-t", "-c", "*"]);
         assert!(grown.require([&test, &reload]).is_ok(), "{toml}");

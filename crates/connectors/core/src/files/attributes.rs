@@ -39,7 +39,11 @@ impl FromStr for FileMode {
         let digits = text.strip_prefix("0o").unwrap_or(text);
         match u32::from_str_radix(digits, 8) {
             Ok(bits) if digits.len() >= 3 && bits <= 0o777 && bits & 0o400 != 0 => {
-                if bits & 0o002 == 0 { Ok(Self(bits)) } else { Err(format!("the mode {text} lets everybody write the file")) }
+                if bits & 0o002 == 0 {
+                    Ok(Self(bits))
+                } else {
+                    Err(format!("the mode {text} lets everybody write the file"))
+                }
             }
             _ => Err(format!("`{text}` is not a file mode such as \"0640\"")),
         }
@@ -169,7 +173,9 @@ impl FinalAttributes {
             }
             file.set_xattr(name, &value).map_err(|e| {
                 ConnectorError::permanent(format!("cannot keep the attribute {name} of {}", path.display()))
-                    .hint("the service may depend on it (SELinux label, ACL): run with the capability to set it, or remove it from the file")
+                    .hint(
+                        "the service may depend on it (SELinux label, ACL): run with the capability to set it, or remove it from the file",
+                    )
                     .caused_by(e)
             })?;
         }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{SFlag, fstat};
 use zeroize::Zeroizing;
 
-use super::{MAX_FILE, sha256_hex};
 use super::attributes::FinalAttributes;
 use super::directory::Directory;
 use super::explain::explain;
+use super::{MAX_FILE, sha256_hex};
 use crate::ConnectorError;
 
 /// A resolved place of a file.
@@ -21,6 +21,9 @@ pub struct Destination {
     path: PathBuf,
     existing: Option<Existing>,
 }
+
+/// A file's content, wiped when dropped, because it may be a key; and what the file is.
+pub type Loaded = (Zeroizing<Vec<u8>>, Existing);
 
 /// What is at a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +77,7 @@ impl Destination {
     ///
     /// # Errors
     /// When it may not be read or is not a small regular file.
-    pub fn load(&self) -> Result<Option<(Zeroizing<Vec<u8>>, Existing)>, ConnectorError> {
+    pub fn load(&self) -> Result<Option<Loaded>, ConnectorError> {
         let Some(file) = self.directory.open_file(&self.name)? else {
             return Ok(None);
         };

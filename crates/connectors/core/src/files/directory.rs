@@ -138,7 +138,8 @@ fn refuse(whole: &Path, at: &Path, error: Errno) -> ConnectorError {
     if at.symlink_metadata().is_ok_and(|m| m.is_symlink()) {
         let message = format!("the directory {} is a symbolic link, so files below it are not replaced", at.display());
         let real = whole.canonicalize().map_or_else(|_| "the real path".to_owned(), |real| real.display().to_string());
-        return ConnectorError::permanent(message).hint(format!("whoever can turn the link decides what is overwritten; use {real} instead"));
+        return ConnectorError::permanent(message)
+            .hint(format!("whoever can turn the link decides what is overwritten; use {real} instead"));
     }
     explain("open the directory", at, error)
 }

@@ -24,8 +24,9 @@ pub fn explain(doing: &str, path: &Path, error: impl Into<io::Error>) -> Connect
             .hint(format!("mount it writable, or let the service manager open the path (ReadWritePaths={directory})")),
         Some(Errno::EACCES | Errno::EPERM) => {
             let us = nix::unistd::geteuid();
-            ConnectorError::permanent(format!("{what}: permission denied (this runs as user id {us})"))
-                .hint(format!("let user id {us} write in {directory}; also look for SELinux denials and immutable files (lsattr -d {directory})"))
+            ConnectorError::permanent(format!("{what}: permission denied (this runs as user id {us})")).hint(format!(
+                "let user id {us} write in {directory}; also look for SELinux denials and immutable files (lsattr -d {directory})"
+            ))
         }
         Some(Errno::ENOENT) => ConnectorError::permanent(format!("{what}: it does not exist")).hint(format!("mkdir -p {directory}")),
         Some(Errno::ENOTDIR) => ConnectorError::permanent(format!("{what}: a part of the path is not a directory")),

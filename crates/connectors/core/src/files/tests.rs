@@ -170,11 +170,14 @@ fn in_own_mounts(test: &str) -> bool {
     if std::env::var_os(MARK).is_some() {
         return true;
     }
+    // The child cannot remove what it mounted upon; when it has ended, we can.
+    let scratch = tempfile::tempdir().unwrap();
     let status = std::process::Command::new("unshare")
         .args(["--map-root-user", "--mount", "--"])
         .arg(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(MARK, "1")
+        .env("TMPDIR", scratch.path())
         .output()
         .expect("unshare (package util-linux) must be installed");
     let said = String::from_utf8_lossy(&status.stdout);

@@ -64,7 +64,7 @@ fn what_does_not_belong_together_is_refused_with_the_reason() {
         ("chain upside down", format!("{}{}", one.issuing, one.leaf), one.key.clone(), "does not belong"),
         ("foreign issuer", format!("{}{}", one.leaf, two.leaf), one.key.clone(), "out of order"),
         ("not a certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), one.key.clone(), "cannot be read"),
-        ("cut off", full[..full.len() - 40].to_owned(), one.key.clone(), "cannot be read"),
+        ("cut off", full.get(..full.len() - 40).unwrap().to_owned(), one.key.clone(), "cannot be read"),
         ("a request", full.replace("CERTIFICATE-", "CERTIFICATE REQUEST-"), one.key.clone(), "not a certificate"),
         ("encrypted", full.clone(), one.key.replace("PRIVATE", "ENCRYPTED PRIVATE"), "encrypted"),
         ("not a key", full.clone(), "hunter2".into(), "cannot be read"),

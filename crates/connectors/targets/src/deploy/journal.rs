@@ -162,7 +162,8 @@ impl Journal {
 
     /// Writes a record; it is on disk when this returns.
     pub(super) fn append(&self, record: &Record) -> Result<(), ConnectorError> {
-        let mut line = serde_json::to_vec(record).map_err(|e| ConnectorError::permanent("a journal record cannot be written").caused_by(e))?;
+        let mut line =
+            serde_json::to_vec(record).map_err(|e| ConnectorError::permanent("a journal record cannot be written").caused_by(e))?;
         line.push(b'\n');
         (&*self.file).write_all(&line).and_then(|()| self.file.sync_data()).map_err(|e| explain("write", &self.path, e))
     }

@@ -33,14 +33,14 @@ pub(crate) async fn look(watch: &Watch, sought: Option<&Sought>) -> Vec<Served> 
 
 /// Looks until the new certificate is served everywhere.
 pub(super) async fn until_new(watch: &Watch, begin: &Begin) -> (Vec<Served>, Result<Vec<String>, ConnectorError>) {
-    let sought = begin.key_kind.map(|key_kind| Sought { leaf: begin.fingerprint(), key_kind });
-    until(watch, sought.as_ref(), |served| judge_new(served, begin, watch.chain)).await
+    until(watch, sought(begin).as_ref(), |served| judge_new(served, begin, watch.chain)).await
 }
 
 /// Looks once: is the new certificate served everywhere?
 pub(super) async fn is_new(watch: &Watch, begin: &Begin) -> (Vec<Served>, bool) {
-    let (served, verdict) = until_new(&Watch { attempts: 1, ..watch.clone() }, begin).await;
-    (served, verdict.is_ok())
+    let served = look(watch, sought(begin).as_ref()).await;
+    let all = !served.is_empty() && served.iter().all(|served| judge_new(served, begin, watch.chain).is_ok());
+    (served, all)
 }
 
 /// Looks until what was served before, or what the restored files hold, is served again. Endpoints that served nothing
@@ -65,25 +65,42 @@ pub(super) fn pause(attempt: u32) -> Duration {
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// A service that replaces its workers one after the other serves the old and the new for a moment (nginx: 100 ms), so
+/// what one look showed must still be so after this time.
+const SETTLE: Duration = Duration::from_millis(300);
+
 /// The first look is at once: a service that reloads quickly is not waited for.
 async fn until(
     watch: &Watch,
     sought: Option<&Sought>,
     judge: impl Fn(&Served) -> Result<Option<String>, ConnectorError>,
 ) -> (Vec<Served>, Result<Vec<String>, ConnectorError>) {
-    let mut attempt = 0;
-    loop {
+    let look_and_judge = async || {
         let served = look(watch, sought).await;
-        let verdict: Result<Vec<_>, _> = served.iter().map(&judge).collect();
-        attempt += 1;
-        match verdict {
-            Ok(warnings) if !served.is_empty() => return (served, Ok(warnings.into_iter().flatten().collect())),
-            Ok(_) => return (served, Err(ConnectorError::permanent("there is no address to look at"))),
-            Err(error) if attempt >= watch.attempts => return (served, Err(error)),
-            Err(error) => tracing::debug!(error = %error.explain(), attempt, "not served yet"),
+        let verdict = match served.as_slice() {
+            [] => Err(ConnectorError::permanent("there is no address to look at")),
+            some => some.iter().map(&judge).collect::<Result<Vec<_>, _>>().map(|warnings| warnings.into_iter().flatten().collect()),
+        };
+        (served, verdict)
+    };
+    let mut attempt = 1;
+    loop {
+        let (mut served, mut verdict) = look_and_judge().await;
+        if verdict.is_ok() {
+            sleep(SETTLE).await;
+            (served, verdict) = look_and_judge().await;
+        }
+        match &verdict {
+            Err(error) if attempt < watch.attempts => tracing::debug!(error = %error.explain(), attempt, "not served yet"),
+            Ok(_) | Err(_) => return (served, verdict),
         }
         sleep(pause(attempt - 1)).await;
+        attempt += 1;
     }
+}
+
+fn sought(begin: &Begin) -> Option<Sought> {
+    begin.key_kind.map(|key_kind| Sought { leaf: begin.fingerprint(), key_kind })
 }
 
 async fn ask(endpoint: &Endpoint, timeout: Duration, sought: Option<&Sought>) -> Vec<Served> {
@@ -144,8 +161,9 @@ fn judge_new(served: &Served, begin: &Begin, rule: ChainRule) -> Result<Option<S
     if *fingerprint != wanted {
         let old = begin.files.iter().any(|file| file.old.as_ref().is_some_and(|old| old.leaf.as_ref() == Some(fingerprint)));
         return Err(if old {
-            ConnectorError::transient(format!("{who} still serves the old certificate {fingerprint}"))
-                .hint("the service did not take up the new files: is the reload command the right one for it, and what does its error log say?")
+            ConnectorError::transient(format!("{who} still serves the old certificate {fingerprint}")).hint(
+                "the service did not take up the new files: is the reload command the right one for it, and what does its error log say?",
+            )
         } else {
             ConnectorError::transient(format!("{who} serves another certificate ({fingerprint}, not {wanted})"))
                 .hint("does the service use these files for this name and address? Compare its configuration with observe.address and observe.server_names")
@@ -156,7 +174,8 @@ fn judge_new(served: &Served, begin: &Begin, rule: ChainRule) -> Result<Option<S
     }
     let text = format!("{who} serves the new certificate without the intermediates that were deployed with it");
     match rule {
-        ChainRule::Whole => Err(ConnectorError::transient(text).hint("clients that lack the intermediates will refuse it: the service must use the file with the full chain")),
+        ChainRule::Whole => Err(ConnectorError::transient(text)
+            .hint("clients that lack the intermediates will refuse it: the service must use the file with the full chain")),
         ChainRule::Leaf => Ok(Some(text)),
     }
 }
@@ -176,7 +195,8 @@ fn judge_old(served: &Served, begin: &Begin) -> Result<Option<String>, Connector
 
 fn no_answer(served: &Served) -> ConnectorError {
     let why = served.error.clone().unwrap_or_else(|| format!("{} did not answer", who(served)));
-    ConnectorError::transient(why).hint("is the service running, and does it listen there? Every address that the host resolves to must answer")
+    ConnectorError::transient(why)
+        .hint("is the service running, and does it listen there? Every address that the host resolves to must answer")
 }
 
 fn who(served: &Served) -> String {

@@ -43,9 +43,8 @@ fn examine_one(at: usize, file: &PlannedFile) -> Result<FileRecord, ConnectorErr
     }
     let new_sha256 = sha256_hex(contents);
     let new_attributes = file.attributes.settle(loaded.as_ref().map(|(_, existing)| &existing.attributes))?;
-    let unchanged = loaded
-        .as_ref()
-        .is_some_and(|(_, old)| old.sha256 == new_sha256 && same_owner_and_mode(&old.attributes, &new_attributes));
+    let unchanged =
+        loaded.as_ref().is_some_and(|(_, old)| old.sha256 == new_sha256 && same_owner_and_mode(&old.attributes, &new_attributes));
     let name = destination.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(FileRecord {
         path: file.path.clone(),

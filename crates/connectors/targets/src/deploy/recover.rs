@@ -14,31 +14,30 @@ use super::run::{From, Run};
 use super::state::{Lock, TargetState};
 use super::story::Story;
 
-/// Finishes or undoes every deployment that was cut short, and tells how each ended. Targets that another process is
-/// working on are left to it.
-///
-/// # Errors
-/// When the state directory cannot be used. What went wrong with one target is in the list.
+/// Finishes or undoes every deployment that was cut short, and tells by target how each ended. Targets that another
+/// process is working on are left to it.
 pub async fn recover(
     state_dir: &Path,
     allow_list: &AllowList,
     now: Timestamp,
     progress: &(dyn Fn(&DeployEvent) + Send + Sync),
-) -> Result<Vec<(String, Result<DeployReport, ConnectorError>)>, ConnectorError> {
+) -> Vec<(String, Result<DeployReport, ConnectorError>)> {
     let mut ended = Vec::new();
     for target in TargetState::known_targets(state_dir) {
-        let state = TargetState::open(state_dir, &target)?;
-        let Some(lock) = state.try_lock()? else {
-            continue;
-        };
         let scene = Scene { deployment: "", target: &target, state_dir, allow_list, now, progress };
-        match finish_open(&state, &lock, scene).await {
-            Ok(None) => {}
-            Ok(Some(report)) => ended.push((target, Ok(report))),
-            Err(error) => ended.push((target, Err(error))),
+        if let Some(report) = recover_one(scene).await.transpose() {
+            ended.push((target, report));
         }
     }
-    Ok(ended)
+    ended
+}
+
+async fn recover_one(scene: Scene<'_>) -> Result<Option<DeployReport>, ConnectorError> {
+    let state = TargetState::open(scene.state_dir, scene.target)?;
+    match state.try_lock()? {
+        Some(lock) => finish_open(&state, &lock, scene).await,
+        None => Ok(None),
+    }
 }
 
 /// Brings the target's open deployment to an end; `None` when there is none.

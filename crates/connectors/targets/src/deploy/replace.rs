@@ -56,13 +56,7 @@ pub(super) fn restore(state: &TargetState, backup: &str, file: &FileRecord) -> R
     }
 }
 
-fn put_back(
-    state: &TargetState,
-    backup: &str,
-    file: &FileRecord,
-    old: &OldFile,
-    destination: &Destination,
-) -> Result<(), ConnectorError> {
+fn put_back(state: &TargetState, backup: &str, file: &FileRecord, old: &OldFile, destination: &Destination) -> Result<(), ConnectorError> {
     let path = state.backup(backup);
     let name = file.backup.clone().unwrap_or_default();
     let unreadable = || ConnectorError::permanent(format!("the backup {} is gone or damaged", path.join(&name).display()));

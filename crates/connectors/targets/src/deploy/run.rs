@@ -1,5 +1,6 @@
-//! One deployment, step by step, from its beginning or from where it was cut short.
+//! One deployment on its way forward, from its beginning or from where it was cut short.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::faults::{Point, reach};
 use super::journal::{Begin, FileRecord, Journal, Record};
 use super::state::{Lock, TargetState};
 use super::story::{Story, failure};
-use super::{Check, Plan, PlannedFile, observe, prepare, replace, stage};
+use super::{Check, Plan, PlannedFile, Prepared, observe, prepare, replace, stage};
 use crate::observation::Observation;
 
 /// A deployment whose journal is open.
@@ -85,10 +86,10 @@ impl<'a> Run<'a> {
         let journal = Journal::begin(&state, begin.clone())?;
         let run = Self { allow_list: scene.allow_list, state, locks, begin: Arc::new(begin), journal, story };
         reach(Point::Begun).await;
-        Ok(run.from_start(files, check).await)
+        Ok(run.whole(files, check).await)
     }
 
-    async fn from_start(mut self, files: Arc<Vec<PlannedFile>>, check: Option<Box<dyn Check>>) -> DeployReport {
+    async fn whole(mut self, files: Arc<Vec<PlannedFile>>, check: Option<Box<dyn Check>>) -> DeployReport {
         if let Err(error) = self.stage(files).await {
             return self.abandon(failure(Step::Stage, &error)).await;
         }
@@ -144,13 +145,16 @@ impl<'a> Run<'a> {
                 let now = if file.unchanged { file.real.clone() } else { file.real.with_file_name(&file.temporary) };
                 [(file.path.clone(), now.clone()), (file.real.clone(), now)]
             });
-            let (staged, state) = (staged.collect(), self.state.clone());
-            let command = self.blocking(move || check.prepare(&staged, &state.fresh_work()?)).await?;
+            let (staged, state): (BTreeMap<_, _>, _) = (staged.collect(), self.state.clone());
+            let Prepared { command, mut copies } = self.blocking(move || check.prepare(&staged, &state.fresh_work()?)).await?;
+            let temporary = |file: &FileRecord| (file.real.with_file_name(&file.temporary), file.path.clone());
+            copies.extend(self.begin.files.iter().map(temporary));
             let output = run_to_success(&command, self.allow_list).await;
             let state = self.state.clone();
             self.blocking(move || state.clear_work()).await?;
             let output = output.map_err(|error| {
                 let why = "the service's own test refuses the new files; nothing was changed. If it refuses the old ones too, mend its configuration first";
+                let error = error.rephrase(|said| in_known_names(said, &copies));
                 if error.advice().is_some() { error } else { error.hint(why) }
             })?;
             self.story.tell(Step::Check, format!("`{}` accepts the new files ({} ms)", command.display(), output.took.as_millis()));
@@ -179,7 +183,10 @@ impl<'a> Run<'a> {
 
     async fn reload(&mut self) -> Result<(), ConnectorError> {
         if let Some(command) = &self.begin.reload {
-            let output = run_to_success(command, self.allow_list).await?;
+            let output = run_to_success(command, self.allow_list).await.map_err(|error| {
+                let why = "run it by hand as the user this runs as; one that may not signal the service needs e.g. [\"sudo\", \"-n\", ...]";
+                if error.advice().is_some() { error } else { error.hint(why) }
+            })?;
             reach(Point::ReloadDone).await;
             self.story.tell(Step::Reload, format!("`{}` returned 0 ({} ms)", command.display(), output.took.as_millis()));
         }
@@ -223,125 +230,19 @@ impl<'a> Run<'a> {
         self.story.end(Outcome::Deployed, proof)
     }
 
-    /// Gives up before a live file was touched.
-    pub(super) async fn abandon(mut self, failure: Failure) -> DeployReport {
-        self.story.tell(failure.step, format!("failed: {}", failure.reason));
-        self.story.tell(Step::RollBack, "nothing had been changed; the staged files are removed");
-        self.clear_after_rollback().await;
-        self.story.end(Outcome::RolledBack(failure), not_reached())
-    }
-
-    /// Puts the old files back, tells the service, and looks whether it serves what it served before.
-    pub(super) async fn roll_back(mut self, failure: Failure) -> DeployReport {
-        self.story.tell(failure.step, format!("failed: {}", failure.reason));
-        self.record_or_warn(Record::RollingBack(failure.clone())).await;
-        reach(Point::RollingBack).await;
-        let proof = match self.undo().await {
-            Ok(proof) => proof,
-            Err(error) => return self.rollback_failed(failure, &error).await,
-        };
-        self.clear_after_rollback().await;
-        self.story.tell(Step::RollBack, "everything is as it was before");
-        self.story.end(Outcome::RolledBack(failure), proof)
-    }
-
-    async fn undo(&mut self) -> Result<Proof, ConnectorError> {
-        let mut first_error = None;
-        for at in 0..self.begin.files.len() {
-            let state = self.state.clone();
-            let restored = self
-                .on_file(at, move |file, backup| {
-                    if file.unchanged {
-                        return Ok(());
-                    }
-                    replace::restore(&state, backup, file)?;
-                    replace::settle(file)
-                })
-                .await;
-            reach(Point::RestoredFile(at)).await;
-            // The other files are still put back: half a pair more is better than half a pair less.
-            first_error = first_error.or(restored.err());
-        }
-        if let Some(error) = first_error {
-            return Err(error);
-        }
-        reach(Point::RestoreDone).await;
-        self.record_or_warn(Record::Restored).await;
-        reach(Point::Restored).await;
-        self.story.tell(Step::RollBack, "the old files are back");
-
-        let had_pair = self.begin.had_pair();
-        if let Some(command) = &self.begin.reload {
-            match run_to_success(command, self.allow_list).await {
-                Ok(_) => self.story.tell(Step::RollBack, format!("`{}` returned 0", command.display())),
-                Err(error) if had_pair => return Err(error),
-                // Without the files that were never there, the service may well refuse; it did before.
-                Err(error) => self.story.warn([format!("there was no complete pair before, and without one: {}", error.explain())]),
-            }
-        }
-        reach(Point::OldReloaded).await;
-        let Observation::Watch(watch) = &self.begin.observation else {
-            return Ok(not_reached());
-        };
-        let Some((served, verdict)) = observe::until_old(watch, &self.begin).await else {
-            return Ok(Proof::NotObserved { reason: "nothing was served before".to_owned() });
-        };
-        self.story.saw(served);
-        reach(Point::OldObserved).await;
-        match verdict {
-            Ok(warnings) => {
-                self.story.warn(warnings);
-                Ok(Proof::Observed)
-            }
-            Err(error) if had_pair => Err(error),
-            Err(error) => {
-                self.story.warn([error.explain()]);
-                Ok(Proof::NotObserved { reason: error.explain() })
-            }
-        }
-    }
-
-    /// The journal stays open, so that [`super::recover`] tries once more.
-    async fn rollback_failed(mut self, failure: Failure, error: &ConnectorError) -> DeployReport {
-        let reason = error.explain();
-        self.record_or_warn(Record::RollbackFailed { reason: reason.clone() }).await;
-        let backup = self.state.backup(&self.begin.backup);
-        self.story.tell(Step::RollBack, format!("failed: {reason}"));
-        self.story.backup(backup.exists().then_some(backup));
-        self.story.end(Outcome::RollbackFailed { failure, rollback: reason }, not_reached())
-    }
-
-    /// Clears away after the old state is back.
-    pub(super) async fn clear_after_rollback(&mut self) {
-        self.record_or_warn(Record::RolledBack).await;
-        reach(Point::RolledBack).await;
-        let (state, begin, journal) = (self.state.clone(), Arc::clone(&self.begin), self.journal.clone());
-        let cleared = self
-            .blocking(move || {
-                begin.files.iter().try_for_each(stage::unstage)?;
-                state.clear_work()?;
-                state.remove_backup(&begin.backup)?;
-                journal.close(&state)
-            })
-            .await;
-        if let Err(error) = cleared {
-            self.story.warn([format!("could not clear away: {}", error.explain())]);
-        }
-    }
-
-    async fn record(&self, record: Record) -> Result<(), ConnectorError> {
+    pub(super) async fn record(&self, record: Record) -> Result<(), ConnectorError> {
         let journal = self.journal.clone();
         self.blocking(move || journal.append(&record)).await
     }
 
     /// On the way back a full disk must not stop us.
-    async fn record_or_warn(&mut self, record: Record) {
+    pub(super) async fn record_or_warn(&mut self, record: Record) {
         if let Err(error) = self.record(record).await {
             self.story.warn([error.explain()]);
         }
     }
 
-    async fn on_file(
+    pub(super) async fn on_file(
         &self,
         at: usize,
         work: impl FnOnce(&FileRecord, &str) -> Result<(), ConnectorError> + Send + 'static,
@@ -350,7 +251,7 @@ impl<'a> Run<'a> {
         self.blocking(move || begin.files.get(at).map_or(Ok(()), |file| work(file, &begin.backup))).await
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, ConnectorError> + Send + 'static,
     ) -> Result<T, ConnectorError> {
@@ -391,6 +292,11 @@ fn backup_name(scene: Scene<'_>) -> Result<String, ConnectorError> {
     Ok(format!("{:016}-{}-{unique}", scene.now.unix_micros().max(0), scene.deployment))
 }
 
+/// What a test said about copies, told about the files that they stand for.
+fn in_known_names(said: &str, copies: &[(PathBuf, PathBuf)]) -> String {
+    copies.iter().fold(said.to_owned(), |text, (copy, original)| text.replace(&*copy.to_string_lossy(), &original.to_string_lossy()))
+}
+
 fn unproven(begin: &Begin, story: &mut Story<'_>) -> Proof {
     let reason = match &begin.observation {
         Observation::None { reason } => reason.clone(),
@@ -400,6 +306,6 @@ fn unproven(begin: &Begin, story: &mut Story<'_>) -> Proof {
     Proof::NotObserved { reason }
 }
 
-fn not_reached() -> Proof {
+pub(super) fn not_reached() -> Proof {
     Proof::NotObserved { reason: "it did not come to that".to_owned() }
 }

@@ -42,10 +42,8 @@ impl Drop for Held {
 
 /// Checks that an id can be the name of a directory and leads nowhere else.
 pub(super) fn plain_id(what: &str, id: &str) -> Result<(), ConnectorError> {
-    let plain = !id.is_empty()
-        && id.len() <= 128
-        && !id.starts_with('.')
-        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let plain =
+        !id.is_empty() && id.len() <= 128 && !id.starts_with('.') && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if plain {
         return Ok(());
     }

@@ -81,6 +81,7 @@ fn set(pattern: &[char], c: char) -> Option<(bool, &[char])> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files")]
 mod tests {
     use super::*;
 

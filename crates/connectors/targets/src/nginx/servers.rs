@@ -54,7 +54,9 @@ pub(super) fn usage(tree: &Tree, certificate: &[&Path], key: &[&Path]) -> Usage 
     }
     usage.endpoints = endpoints.into_iter().take(MAX_ENDPOINTS).collect();
     if usage.servers.is_empty() {
-        usage.warnings.push("no server block of the nginx configuration uses this certificate's path, so nobody will be served it".to_owned());
+        usage
+            .warnings
+            .push("no server block of the nginx configuration uses this certificate's path, so nobody will be served it".to_owned());
     }
     usage
 }
@@ -154,6 +156,7 @@ fn within_reach(listened: SocketAddr) -> SocketAddr {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files")]
 mod tests {
     use super::*;
 
@@ -184,10 +187,7 @@ mod tests {
              }}"
         ));
         assert_eq!(usage.servers, ["nginx.conf:3", "nginx.conf:5", "nginx.conf:6"]);
-        assert_eq!(
-            asked(&usage),
-            ["10.1.2.3:8443 -", "127.0.0.1:443 web.example.test", "127.0.0.1:80 -", "[::1]:443 web.example.test"]
-        );
+        assert_eq!(asked(&usage), ["10.1.2.3:8443 -", "127.0.0.1:443 web.example.test", "127.0.0.1:80 -", "[::1]:443 web.example.test"]);
         assert!(usage.warnings.is_empty(), "{:?}", usage.warnings);
     }
 

@@ -12,7 +12,7 @@ use certctl_connector_core::ConnectorError;
 use certctl_connector_core::files::explain;
 
 use super::glob;
-use super::syntax::{self, Directive};
+use super::syntax::{self, Directive, Word};
 
 /// A configuration: the main file and all that it includes.
 #[derive(Debug, Clone)]
@@ -87,13 +87,13 @@ impl Tree {
         targets.get(&path).or_else(|| targets.get(&path.canonicalize().ok()?))
     }
 
-    /// Writes a copy below `work` in which each path in `staged` is replaced, and returns its main file. What is not a
-    /// configuration file (types, parameters, password files) is reached by links beside the copy, because nginx takes
+    /// Writes a copy below `work` in which each path in `staged` is replaced; returns the copied files, the main one first,
+    /// each with its original. What is not a configuration file (types, parameters, password files) is reached by links beside the copy, because nginx takes
     /// relative paths from the directory of the main file.
     ///
     /// # Errors
     /// When the copy cannot be written.
-    pub(super) fn render(&self, staged: &BTreeMap<PathBuf, PathBuf>, work: &Path) -> Result<PathBuf, ConnectorError> {
+    pub(super) fn render(&self, staged: &BTreeMap<PathBuf, PathBuf>, work: &Path) -> Result<Vec<(PathBuf, PathBuf)>, ConnectorError> {
         let (conf, included) = (work.join("conf"), work.join("included"));
         for directory in [&conf, &included] {
             fs::create_dir(directory).map_err(|e| explain("make the directory", directory, e))?;
@@ -108,37 +108,34 @@ impl Tree {
         let main = conf.join(main_name);
         let place = |index: usize| if index == 0 { main.clone() } else { included.join(format!("{index}.conf")) };
         for (index, file) in self.files.iter().enumerate() {
-            let mut edits = Vec::new();
-            self.edits(index, &file.directives, staged, &place, &mut edits);
-            let path = place(index);
-            write_private(&path, &apply(&file.text, edits))?;
+            let edits = self.edits(index, &file.directives, staged, &place);
+            write_private(&place(index), &apply(&file.text, edits))?;
         }
-        Ok(main)
+        Ok(self.files.iter().enumerate().map(|(index, file)| (place(index), file.path.clone())).collect())
     }
 
+    /// What to replace in a file's text: includes by the copies of what they include, live paths by staged ones.
     fn edits(
         &self,
         file: usize,
         directives: &[Directive],
         staged: &BTreeMap<PathBuf, PathBuf>,
         place: &impl Fn(usize) -> PathBuf,
-        edits: &mut Vec<(Range<usize>, String)>,
-    ) {
+    ) -> Vec<(Range<usize>, String)> {
+        let mut edits = Vec::new();
         for directive in directives {
             if let Some(included) = self.includes.get(&(file, directive.span.start)) {
                 let lines: Vec<_> = included.iter().map(|index| format!("include {};", quote(&place(*index)))).collect();
                 edits.push((directive.span.clone(), lines.join(" ")));
             } else if names_a_certificate(&directive.name) {
-                for arg in &directive.args {
-                    if let Some(new) = self.leads_to(&arg.text, staged) {
-                        edits.push((arg.span.clone(), quote(new)));
-                    }
-                }
+                let live = |arg: &Word| Some((arg.span.clone(), quote(self.leads_to(&arg.text, staged)?)));
+                edits.extend(directive.args.iter().filter_map(live));
             }
             if let Some(block) = &directive.block {
-                self.edits(file, block, staged, place, edits);
+                edits.extend(self.edits(file, block, staged, place));
             }
         }
+        edits
     }
 
     fn expand<'a>(&'a self, file: usize, directives: &'a [Directive]) -> Vec<Located<'a>> {
@@ -160,11 +157,19 @@ impl Tree {
 
     fn read(&mut self, path: &Path, depth: usize) -> Result<usize, ConnectorError> {
         if depth > MAX_DEPTH || self.files.len() >= MAX_FILES {
-            return Err(ConnectorError::permanent(format!("the nginx configuration includes too many files, or itself, at {}", path.display())));
+            return Err(ConnectorError::permanent(format!(
+                "the nginx configuration includes too many files, or itself, at {}",
+                path.display()
+            )));
         }
-        let mut text = String::new();
-        let file = fs::File::open(path).map_err(|e| explain("read the nginx configuration", path, e))?;
-        file.take(MAX_SIZE).read_to_string(&mut text).map_err(|e| explain("read the nginx configuration", path, e))?;
+        let unreadable = |error| explain("read the nginx configuration", path, error);
+        let mut bytes = Vec::new();
+        fs::File::open(path).map_err(unreadable)?.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_SIZE {
+            return Err(ConnectorError::permanent(format!("the nginx configuration {} is larger than 8 MiB", path.display())));
+        }
+        // A comment in an old encoding is no reason to give up.
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let directives = syntax::parse(&text).map_err(|error| {
             ConnectorError::permanent(format!("the nginx configuration {} cannot be read: {error}", path.display()))
                 .hint("nginx -t shows whether nginx can; if so, use a target of kind Files with the reload command of nginx")
@@ -237,6 +242,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), ConnectorError> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files")]
 mod tests {
     use super::*;
 
@@ -268,17 +274,24 @@ mod tests {
         ]);
         let work = root.join("work");
         fs::create_dir(&work).unwrap();
-        let main = tree.render(&staged, &work).unwrap();
+        let copies = tree.render(&staged, &work).unwrap();
+        let main = work.join("conf/nginx.conf");
+        assert_eq!(copies[0], (main.clone(), root.join("etc/nginx.conf")));
+        assert_eq!(copies[2], (work.join("included/2.conf"), root.join("etc/sites/a")));
 
         let text = fs::read_to_string(&main).unwrap();
         let w = work.display();
         assert_eq!(
             text,
-            format!("# main\nhttp {{ include \"{w}/included/1.conf\"; include \"{w}/included/2.conf\"; include \"{w}/included/4.conf\";  }}\n")
+            format!(
+                "# main\nhttp {{ include \"{w}/included/1.conf\"; include \"{w}/included/2.conf\"; include \"{w}/included/4.conf\";  }}\n"
+            )
         );
         assert_eq!(
             fs::read_to_string(work.join("included/2.conf")).unwrap(),
-            format!("server {{ ssl_certificate \"/new/cert \\\"1\\\".pem\"; ssl_certificate_key \"/new/key.pem\"; include \"{w}/included/3.conf\"; }}\n")
+            format!(
+                "server {{ ssl_certificate \"/new/cert \\\"1\\\".pem\"; ssl_certificate_key \"/new/key.pem\"; include \"{w}/included/3.conf\"; }}\n"
+            )
         );
         assert_eq!(fs::read_to_string(work.join("included/4.conf")).unwrap(), "server { ssl_certificate \"ssl/../ssl/b.pem\"; }\n");
         assert_eq!(fs::canonicalize(work.join("conf/snip")).unwrap(), root.join("etc/snip"), "relative paths still lead there");

@@ -141,7 +141,8 @@ async fn and_again_while_it_recovers() {
     let reload = stage.script("reload", "exit 0");
     let target = stage.files(json!({"reload_command": reload}));
     let all = {
-        let mut all = vec![Point::Begun, Point::Staged, Point::Checked, Point::Swapping, Point::SwapDone, Point::Swapped, Point::ReloadDone];
+        let mut all =
+            vec![Point::Begun, Point::Staged, Point::Checked, Point::Swapping, Point::SwapDone, Point::Swapped, Point::ReloadDone];
         all.extend([Point::Reloaded, Point::Committed, Point::CleanedUp, Point::RolledBack]);
         all.extend((0..2).flat_map(|n| [Point::BackedUp(n), Point::StagedFile(n), Point::SwappedFile(n)]));
         all
@@ -173,7 +174,7 @@ async fn a_torn_journal_is_read_up_to_the_tear() {
     assert!(with_faults(|p| p == Point::Swapped, scene.stage.deploy(&*target, &new)).await.is_none());
     let journal = scene.stage.path("state/targets/tgt-1/journal.jsonl");
     let text = std::fs::read_to_string(&journal).unwrap();
-    std::fs::write(&journal, &text[..text.len() - 5]).unwrap();
+    std::fs::write(&journal, text.get(..text.len() - 5).unwrap()).unwrap();
     let recovered = scene.stage.recover().await;
     assert!(matches!(recovered.as_slice(), [report] if report.outcome == Outcome::Deployed), "{recovered:#?}");
     scene.assert_settled(&new, "torn").await;

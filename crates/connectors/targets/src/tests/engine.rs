@@ -251,7 +251,12 @@ async fn readers_see_the_old_file_or_the_new() {
 }
 
 /// Deploys while `meddle` is called at every point.
-async fn deploy_with(stage: &Stage, target: &dyn Target, issued: &Issued, meddle: impl Fn(Point) + Send + Sync + 'static) -> certctl_connector_core::report::DeployReport {
+async fn deploy_with(
+    stage: &Stage,
+    target: &dyn Target,
+    issued: &Issued,
+    meddle: impl Fn(Point) + Send + Sync + 'static,
+) -> certctl_connector_core::report::DeployReport {
     let fault = move |point| {
         meddle(point);
         false
@@ -380,7 +385,8 @@ async fn a_lock_is_respected_and_ends_with_its_holder() {
 fn kill_children_holding(lock: &std::path::Path) {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let holds = fs::read_dir(entry.path().join("fd")).is_ok_and(|fds| fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == lock)));
+        let holds = fs::read_dir(entry.path().join("fd"))
+            .is_ok_and(|fds| fds.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == lock)));
         if holds && pid != std::process::id().cast_signed() {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
         }

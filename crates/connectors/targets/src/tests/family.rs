@@ -77,9 +77,12 @@ fn each_kind_refuses_what_only_it_knows() {
 fn commands_are_known_before_they_are_needed() {
     let target = TARGETS.build("NGINX", minimal("NGINX")).unwrap();
     let error = AllowList::parse("/etc/certctl/commands.toml".as_ref(), "").unwrap().require(&target.commands()).unwrap_err();
-    assert!(error.advice().unwrap().ends_with(
-        "[[command]]\nargv = [\"nginx\", \"-t\", \"-c\", \"*\"]\n[[command]]\nargv = [\"nginx\", \"-s\", \"reload\"]"
-    ));
+    assert!(
+        error
+            .advice()
+            .unwrap()
+            .ends_with("[[command]]\nargv = [\"nginx\", \"-t\", \"-c\", \"*\"]\n[[command]]\nargv = [\"nginx\", \"-s\", \"reload\"]")
+    );
     let elsewhere = json!({"certificate_path": "/a", "key_path": "/b", "config_path": "/opt/n.conf"});
     let commands = TARGETS.build("NGINX", elsewhere).unwrap().commands();
     assert_eq!(commands[1].display(), "nginx -s reload -c /opt/n.conf");

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use certctl_connector_core::ConnectorError;
@@ -181,7 +182,7 @@ impl Stage {
 
     pub(super) async fn recover(&self) -> Vec<DeployReport> {
         let allow_list = self.allow_list.lock().unwrap().clone();
-        let ended = crate::recover(&self.path("state"), &allow_list, now(), &|_| {}).await.unwrap();
+        let ended = crate::recover(&self.path("state"), &allow_list, now(), &|_| {}).await;
         ended.into_iter().map(|(_, report)| report.unwrap()).collect()
     }
 
@@ -209,8 +210,16 @@ pub(super) fn some_owner() -> (u32, u32) {
     if uid.is_root() { (65534, 65534) } else { (uid.as_raw(), gid.as_raw()) }
 }
 
+/// A port below those that the system gives to clients, so that no connection of another test takes it meanwhile.
 pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let port = 10_000 + (std::process::id() * 101 + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = u16::try_from(port).unwrap();
+        if ["127.0.0.1", "127.0.0.2"].iter().all(|ip| TcpListener::bind((*ip, port)).is_ok()) {
+            return port;
+        }
+    }
 }
 
 /// The certificate that a name gets at an address now.
@@ -312,11 +321,14 @@ pub(super) fn in_own_mounts(test: &str) -> bool {
     if std::env::var_os(MARK).is_some() {
         return true;
     }
+    // The child cannot remove what it mounted upon; when it has ended, we can.
+    let scratch = tempfile::tempdir().unwrap();
     let output = Command::new("unshare")
         .args(["--map-root-user", "--mount", "--"])
         .arg(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(MARK, "1")
+        .env("TMPDIR", scratch.path())
         .output()
         .expect("unshare (package util-linux) must be installed");
     let said = String::from_utf8_lossy(&output.stdout);

@@ -1,0 +1,6 @@
+//! The agent in front of a small server: what it sends, what it keeps, what it does when things go wrong.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod common;
+mod enrollment;

@@ -1,0 +1,11 @@
+//! A certificate's whole life through the engine, on both databases, with the clock in the test's hand and a real key at a test agent.
+
+#![cfg(test)]
+
+mod house;
+mod issue;
+mod renew;
+mod revoke;
+mod trouble;
+
+certctl_testkit::test_store!();

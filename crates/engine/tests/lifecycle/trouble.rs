@@ -1,0 +1,94 @@
+//! What goes wrong: holders that die, results that come late, issuers that refuse, replicas that share the work.
+
+use certctl_domain::certificate::CertificateStatus;
+use certctl_domain::issuer::Issuer;
+use certctl_domain::job::JobStatus;
+use certctl_engine::deploy::{self, Progress, Report};
+use certctl_engine::{ErrorKind, crud, renewal};
+use certctl_store::counters;
+use certctl_testkit::both_databases;
+use serde_json::json;
+
+use crate::house::{House, TestAgent};
+
+both_databases! {
+    async fn a_deployment_whose_agent_died_is_handed_out_again_and_the_late_result_is_refused(house: House) {
+        let agent = house.agent("web1").await;
+        let target = house.target("nginx-1", &agent).await;
+        house.request(json!({"name": "web", "sans": ["web.example.test"], "target_ids": [target]})).await;
+        agent.issue(&house).await;
+        let first = agent.next().await;
+        house.clock.advance(time::Duration::minutes(2));
+        assert_eq!(house.run_task("job_reaper").await, 1);
+        let again = agent.next().await;
+        assert_eq!(again.id, first.id);
+        assert!(again.fence > first.fence);
+        let late = deploy::report(&agent.ctx, &agent.id, &first.id, Progress::Completed, Report { fence: Some(first.fence), ..Report::default() }).await.unwrap_err();
+        assert_eq!((late.kind, late.code), (ErrorKind::Conflict, "lease_lost"));
+        assert_eq!(house.job(&first.id).await.status, JobStatus::Running);
+        deploy::report(&agent.ctx, &agent.id, &again.id, Progress::Completed, Report { fence: Some(again.fence), ..Report::default() }).await.unwrap();
+        let over = deploy::report(&agent.ctx, &agent.id, &again.id, Progress::Completed, Report { fence: Some(again.fence), ..Report::default() }).await.unwrap_err();
+        assert_eq!(over.code, "job_over");
+    }
+
+    async fn reporting_keeps_a_lease_alive(house: House) {
+        let agent = house.agent("web1").await;
+        let target = house.target("nginx-1", &agent).await;
+        house.request(json!({"name": "web", "sans": ["web.example.test"], "target_ids": [target]})).await;
+        agent.issue(&house).await;
+        let item = agent.next().await;
+        for _ in 0..5 {
+            house.clock.advance(time::Duration::seconds(40));
+            deploy::report(&agent.ctx, &agent.id, &item.id, Progress::Running, Report { fence: Some(item.fence), ..Report::default() }).await.unwrap();
+            assert_eq!(house.run_task("job_reaper").await, 0);
+        }
+    }
+
+    async fn a_target_that_serves_something_else_is_not_deployed(house: House) {
+        let agent = house.agent("web1").await;
+        let target = house.target("nginx-1", &agent).await;
+        house.request(json!({"name": "web", "sans": ["web.example.test"], "target_ids": [target]})).await;
+        agent.issue(&house).await;
+        let item = agent.next().await;
+        let report = Report { fence: Some(item.fence), observed_fingerprint: Some("0".repeat(64)), ..Report::default() };
+        let job = deploy::report(&agent.ctx, &agent.id, &item.id, Progress::Completed, report).await.unwrap();
+        assert_eq!(job.status, JobStatus::Pending);
+        assert!(job.reason.contains("serves another certificate"), "{job:?}");
+    }
+
+    async fn an_issuer_that_is_disabled_blocks_with_a_hint_and_heals(house: House) {
+        let (agent, certificate) = house.deployed("web").await;
+        house.clock.advance(time::Duration::days(61));
+        house.run_task(renewal::TASK).await;
+        let item = agent.next().await;
+        crud::patch::<Issuer>(&house.admin(), &certificate.issuer_id, &json!({"enabled": false}), None).await.unwrap();
+        agent.submit(&item, &TestAgent::csr(&item)).await.unwrap();
+        house.until(&item.id, JobStatus::Cancelled).await;
+        let said = certctl_engine::explain::certificate(&house.admin(), &certificate.id).await.unwrap();
+        assert!(said.next.is_some_and(|next| next.contains("issuer is disabled")) && said.hint.is_some_and(|hint| hint.contains("enable the issuer")));
+        crud::patch::<Issuer>(&house.admin(), &certificate.issuer_id, &json!({"enabled": true}), None).await.unwrap();
+        house.clock.advance(time::Duration::days(1));
+        house.run_task(renewal::TASK).await;
+        agent.issue(&house).await;
+        assert_eq!(house.certificate(&certificate.id).await.status, CertificateStatus::Active);
+    }
+
+    async fn fleet_counters_are_what_is_there(house: House) {
+        let (_agent, certificate) = house.deployed("web").await;
+        house.request(json!({"name": "other", "sans": ["other.example.test"]})).await;
+        let read = async |name: &str| counters::read(house.store.db(), name).await.unwrap();
+        assert_eq!((read("certificates").await, read("certificates.status.Active").await, read("certificates.status.Pending").await), (2, 1, 1));
+        house.run_task("counter_folder").await;
+        assert_eq!((read("certificates").await, read("certificates.issued").await, read("agents").await), (2, 1, 1));
+        certctl_engine::certificates::archive(&house.admin(), &certificate.id, None).await.unwrap();
+        assert_eq!((read("certificates.status.Active").await, read("certificates.status.Archived").await), (0, 1));
+    }
+
+    async fn the_built_in_ca_is_founded_once_and_kept(house: House) {
+        let issuer: Issuer = crud::load(&house.admin(), &certctl_domain::ids::Id::parse("iss-local").unwrap()).await.unwrap();
+        let here = certctl_engine::issuers::authorities(&house.admin(), &issuer.id).await.unwrap();
+        let other = house.second_replica().await;
+        let ctx = certctl_engine::Ctx::system(&other, "test");
+        assert_eq!(certctl_engine::issuers::authorities(&ctx, &issuer.id).await.unwrap(), here);
+    }
+}

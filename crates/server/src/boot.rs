@@ -1,0 +1,356 @@
+//! From configuration to a running server, and from a signal to an orderly stop.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use certctl_domain::secret::Secret;
+use certctl_engine::clock::{Clock, SystemClock};
+use certctl_engine::{Ctx, Engine, Options, Worker, auth, jobs, scheduler, seed};
+use certctl_store::retention::RetentionPolicy;
+use certctl_store::secrets::Keyring;
+use certctl_store::{OpenOptions, Store, StoreError, leases, migrate};
+
+use crate::config::{Config, DatabaseSettings, RetentionSettings, Synchronous};
+use crate::listener::{BindError, Drain, Listener, ListenerLimits};
+use crate::metrics::{RequestMetrics, Sources};
+use crate::platform_tls;
+use crate::private_file::{self, FileError};
+use crate::readiness::Ready;
+use crate::routes;
+use crate::shutdown::{Shutdown, Signals, Stages, StopReason, TaskGroup};
+use crate::state::{App, AppState, Limits, Version};
+use crate::tls::{PairFiles, ReloadingTls, TlsError, TlsOptions, TlsWatcher};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// A file of the server's own cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The database.
+    #[error("the database cannot be used")]
+    Store(#[from] StoreError),
+    /// The engine.
+    #[error("the server cannot be set up")]
+    Engine(#[from] certctl_engine::Error),
+    /// The certificate that the server shows.
+    #[error("the server's certificate cannot be used")]
+    Tls(#[from] TlsError),
+    /// The address is taken or not ours.
+    #[error("the server cannot listen")]
+    Bind(#[from] BindError),
+    /// PostgreSQL without a key.
+    #[error("PostgreSQL needs an encryption key that every replica shares")]
+    NoEncryptionKey,
+    /// The system.
+    #[error("{what}")]
+    System {
+        /// What could not be done.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A part of the server failed while it ran.
+    #[error("{0}")]
+    Failed(StopReason),
+}
+
+impl BootError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::File(error) => error.hint(),
+            Self::Tls(error) => error.hint().map(str::to_owned),
+            Self::Bind(error) => error.hint().map(str::to_owned),
+            Self::Engine(error) => error.hint.clone(),
+            Self::NoEncryptionKey => {
+                Some("make one with `openssl rand -base64 32` and give it to every replica as CERTCTL_ENCRYPTION_KEY_FILE".to_owned())
+            }
+            Self::Store(StoreError::SchemaOlder { .. }) => {
+                Some("run `certctl-server migrate`, or unset CERTCTL_MIGRATIONS_VIA_HOOK".to_owned())
+            }
+            Self::Store(StoreError::SchemaNewer { .. }) => Some("start the release that made this schema, or a newer one".to_owned()),
+            Self::Store(StoreError::Url) => Some("see `certctl-server config reference`, database.url".to_owned()),
+            Self::Store(_) => Some("look whether the database runs and CERTCTL_DATABASE_URL is right".to_owned()),
+            Self::System { .. } | Self::Failed(_) => None,
+        }
+    }
+}
+
+/// Brings the schema up to date and does nothing else.
+///
+/// # Errors
+/// When the database cannot be reached, or a migration fails.
+pub async fn migrate_only(database: &DatabaseSettings, data_dir: &Path) -> Result<migrate::SchemaState, BootError> {
+    prepare_sqlite(database, data_dir)?;
+    // No secret is read or written by migrations: any keyring will do.
+    let (keyring, _) = Keyring::generate()?;
+    let store = Store::open(&open_options(database), keyring).await?;
+    let state = migrate::migrate(store.db()).await?;
+    store.db().close().await;
+    Ok(state)
+}
+
+/// Seals every secret anew under the current encryption key; gives how many there were.
+///
+/// # Errors
+/// When the database cannot be reached, or a secret cannot be opened.
+pub async fn rotate_key(config: &Config) -> Result<u64, BootError> {
+    let store = open_store(config).await?;
+    migrate::check(store.db()).await?;
+    let mut all = 0;
+    loop {
+        let n = certctl_store::secrets::rewrap_batch(&store, certctl_store::Who::task("rotate_key", SystemClock.now()), 500).await?;
+        all += n;
+        if n == 0 {
+            break;
+        }
+    }
+    store.db().close().await;
+    Ok(all)
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or a part of it failed.
+pub async fn serve(config: Config) -> Result<(), BootError> {
+    let system = |what: &'static str| move |source: std::io::Error| BootError::System { what, source: Box::new(source) };
+    let signals = Signals::listen().map_err(|e| BootError::System { what: "signals cannot be received", source: Box::new(e) })?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let shutdown = Shutdown::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let data_dir = config.server.data_dir.clone();
+    private_file::directory(&data_dir)?;
+    let store = open_store(&config).await?;
+    if config.database.migrations_via_hook {
+        migrate::check(store.db()).await?;
+    } else {
+        let state = migrate::migrate(store.db()).await?;
+        tracing::info!(schema = state.known, "the schema is up to date");
+    }
+    let engine = Engine::new(store.clone(), Arc::clone(&clock), options(&config));
+    seed::seed(&engine).await?;
+    first_admin(&engine, &config, &data_dir).await?;
+
+    let files = match (&config.tls.cert_file, &config.tls.key_file) {
+        (Some(cert), Some(key)) => PairFiles { cert: cert.clone(), key: key.clone() },
+        _ => platform_tls::ensure(&Ctx::system(&engine, "platform_tls"), &config).await?,
+    };
+    let tls =
+        Arc::new(ReloadingTls::load(files, TlsOptions { min_version: config.tls.min_version, client_certificates: None }, clock.now())?);
+    let watcher = TlsWatcher::start(Arc::clone(&tls), Arc::clone(&clock), config.tls.poll_interval)
+        .map_err(|e| BootError::System { what: "certificate files cannot be watched", source: Box::new(e) })?;
+    let limits = ListenerLimits {
+        connections: usize::try_from(config.server.max_connections.get()).unwrap_or(usize::MAX),
+        handshake: config.server.handshake_timeout,
+        header: config.server.header_timeout,
+        idle: config.server.idle_timeout,
+        write: config.server.write_timeout,
+    };
+    let listener = Listener::bind(&config.server.listen, Arc::clone(&tls), limits)?;
+    let addresses: Vec<String> = listener.addresses().iter().map(ToString::to_string).collect();
+    private_file::write(&data_dir.join("addresses"), addresses.join("\n").as_bytes())?;
+
+    let requests = Arc::new(RequestMetrics::default());
+    let state = AppState::new(App {
+        engine: Arc::clone(&engine),
+        readiness: Arc::new(Ready::new(Arc::clone(&engine), Arc::clone(&tls))),
+        requests: Arc::clone(&requests) as Arc<dyn crate::state::Requests>,
+        metrics: Sources { requests, tls: Arc::clone(&tls), listener: listener.counters(), started_at: clock.now() },
+        version: version(),
+        settings: shown_settings(&config),
+        limits: Limits { body: config.server.max_body.as_len(), time: config.server.request_timeout },
+    });
+    let router = routes::router(state);
+
+    let tasks = TaskGroup::new(shutdown.clone());
+    let stop = shutdown.stop_token().clone();
+    {
+        let (store, stop) = (store.clone(), stop.clone());
+        tasks.spawn("wake", async move { store.run_wake(stop).await });
+    }
+    tasks.spawn_service("job_worker", jobs::work(Arc::clone(&engine), stop.clone()));
+    for task in scheduler::TASKS {
+        tasks.spawn_service(task.name, scheduler::run(Arc::clone(&engine), *task, stop.clone()));
+    }
+    tasks.spawn_service("tls_watcher", watcher.run(stop.clone()));
+    if config.tls.cert_file.is_none() {
+        tasks.spawn_service("platform_tls", platform_tls::keep(Arc::clone(&engine), config.clone(), stop.clone()));
+    }
+    tracing::info!(addresses = %addresses.join(", "), data_dir = %data_dir.display(), database = if store.db().is_shared() { "PostgreSQL" } else { "SQLite" }, "certctl-server is up");
+
+    let budget = config.server.shutdown_timeout;
+    let drain = Drain { budget: budget / 2, abort: shutdown.abort_token().clone() };
+    let run = async {
+        let serving = listener.serve(router, stop.clone(), drain);
+        let waking = async {
+            let reason = shutdown.requested().await;
+            tracing::info!(%reason, budget_s = budget.as_secs(), "stopping");
+            // Parked polls are answered at once, so that they do not hold up the drain.
+            engine.stop();
+            reason
+        };
+        let mut stages = None;
+        let (drained, reason) = tokio::join!(serving, async {
+            let reason = waking.await;
+            stages = Some(Stages::begin(&shutdown, budget));
+            reason
+        });
+        let mut stages = stages.unwrap_or_else(|| Stages::begin(&shutdown, budget));
+        let left = stages.remaining(80);
+        stages.stage("finish tasks", 80, tasks.finish(left)).await;
+        stages.stage("flush", 90, engine.heartbeats().flush(&store, clock.now())).await;
+        stages.stage("release leases", 95, leases::release_all(&store, engine.holder(), clock.now())).await;
+        stages.stage("close database", 100, store.db().close()).await;
+        let report = stages.finish();
+        tracing::info!(n_aborted = drained.aborted, cut_off = ?report.cut_off, took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX), "stopped");
+        reason
+    };
+    let reason = signals.heed_during(&shutdown, run).await;
+    std::fs::remove_file(data_dir.join("addresses"))
+        .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+        .map_err(system("the address file cannot be removed"))?;
+    if reason.is_failure() { Err(BootError::Failed(reason)) } else { Ok(()) }
+}
+
+/// Which program this is.
+#[must_use]
+pub fn version() -> Version {
+    Version {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("CERTCTL_COMMIT").unwrap_or_default().to_owned(),
+        modified: option_env!("CERTCTL_MODIFIED") == Some("true"),
+        build_time: option_env!("CERTCTL_BUILD_TIME").unwrap_or_default().to_owned(),
+        toolchain: format!("rust {}", env!("CARGO_PKG_RUST_VERSION")),
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Store, BootError> {
+    prepare_sqlite(&config.database, &config.server.data_dir)?;
+    let keyring = keyring(config)?;
+    Ok(Store::open(&open_options(&config.database), keyring).await?)
+}
+
+fn open_options(database: &DatabaseSettings) -> OpenOptions {
+    OpenOptions {
+        url: database.url.to_url(),
+        max_connections: database.max_connections.get(),
+        acquire_timeout: database.acquire_timeout,
+        durable: database.synchronous == Synchronous::Full,
+    }
+}
+
+/// The directory of an SQLite file is made, closed to others.
+fn prepare_sqlite(database: &DatabaseSettings, data_dir: &Path) -> Result<(), BootError> {
+    if !database.url.is_postgres() {
+        private_file::directory(data_dir)?;
+    }
+    Ok(())
+}
+
+/// The keys for secrets at rest: as configured, or with SQLite one that is made at the first start.
+fn keyring(config: &Config) -> Result<Keyring, BootError> {
+    let text = |key: &crate::config::EncryptionKey| Secret::new(hex_of(key.secret().expose()));
+    let older = config.encryption.previous_keys.iter().map(text).collect();
+    if let Some(key) = &config.encryption.key {
+        return Ok(Keyring::from_texts(text(key), older)?);
+    }
+    if config.database.url.is_postgres() {
+        return Err(BootError::NoEncryptionKey);
+    }
+    let path = config.server.data_dir.join("encryption.key");
+    let kept = match private_file::read(&path)? {
+        Some(kept) => kept,
+        None => {
+            let (_, made) = Keyring::generate()?;
+            private_file::write_new(&path, made.expose().as_bytes())?;
+            tracing::info!(path = %path.display(), "an encryption key was made; keep a copy of it with every backup");
+            made
+        }
+    };
+    Ok(Keyring::from_texts(Secret::new(kept.expose().trim().to_owned()), older)?)
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        drop(write!(text, "{byte:02x}"));
+        text
+    })
+}
+
+/// Makes the first administrator of a fresh installation: its key is printed once and kept where only the owner reads it.
+async fn first_admin(engine: &Arc<Engine>, config: &Config, data_dir: &Path) -> Result<(), BootError> {
+    if let Some(token) = &config.auth.bootstrap_token {
+        auth::bootstrap::offer(engine, token.secret()).await?;
+        return Ok(());
+    }
+    let Some(key) = auth::first_admin(engine).await? else {
+        return Ok(());
+    };
+    let path: PathBuf = data_dir.join("first-admin-token");
+    private_file::write(&path, format!("{}\n", key.expose()).as_bytes())?;
+    announce(&format!(
+        "\nThis is a fresh installation. The key of the first administrator, shown this once:\n\n    {}\n\nIt is kept in {} until you delete that file.\n",
+        key.expose(),
+        path.display()
+    ));
+    Ok(())
+}
+
+/// For people at the terminal, beside the log: this must not end in a log collector.
+#[expect(clippy::print_stderr, reason = "shown once to whoever starts the server for the first time")]
+fn announce(text: &str) {
+    use std::io::IsTerminal as _;
+    if std::io::stderr().is_terminal() {
+        eprintln!("{text}");
+    } else {
+        tracing::info!("a key for the first administrator was made; it is in the file first-admin-token of the data directory");
+    }
+}
+
+fn options(config: &Config) -> Options {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "server".to_owned());
+    Options {
+        offline_after: duration(config.agents.offline_after),
+        heartbeat_every: duration(config.agents.heartbeat_interval),
+        poll_wait: config.agents.poll_wait,
+        token_life: duration(config.agents.token_lifetime),
+        retention: retention(&config.retention),
+        worker: Worker {
+            concurrency: usize::try_from(config.scheduler.job_concurrency.get()).unwrap_or(16),
+            lease: duration(config.scheduler.job_lease),
+            poll_every: config.scheduler.job_poll_interval,
+        },
+        renewal_every: config.scheduler.renewal_interval,
+        csr_patience: duration(config.scheduler.csr_timeout),
+        ..Options::named(format!("{host}.{}.{}", std::process::id(), SystemClock.now().unix_micros()))
+    }
+}
+
+fn retention(settings: &RetentionSettings) -> RetentionPolicy {
+    let days = |n: u32| time::Duration::days(if n == 0 { 36_500 } else { i64::from(n) });
+    RetentionPolicy {
+        audit: (settings.audit_days > 0).then(|| days(settings.audit_days)),
+        jobs: days(settings.jobs_days),
+        outbox: days(settings.notifications_days),
+        enrollment_tokens: days(settings.credentials_days),
+        ..RetentionPolicy::default()
+    }
+}
+
+fn duration(of: Duration) -> time::Duration {
+    time::Duration::try_from(of).unwrap_or(time::Duration::DAY)
+}
+
+fn shown_settings(config: &Config) -> BTreeMap<String, String> {
+    config.to_list().into_iter().map(|setting| (setting.key.to_owned(), setting.value.to_string())).collect()
+}

@@ -1,0 +1,164 @@
+//! The table of settings. Each stands here once: name, type, variable, default, what it is for.
+//!
+//! From this table come the structs, the reader, the flags, `config show` and the reference page.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use certctl_domain::secret::Secret;
+
+use super::choice::{LogFormat, Synchronous, TlsVersion};
+use super::database_url::DatabaseUrl;
+use super::key::{Key, Preset, Section, key, settings};
+use super::quantity::ByteSize;
+use super::secrets::{EncryptionKey, Token};
+use super::text::{LogFilter, PublicUrl, TlsHost};
+use super::value::SettingValue;
+
+use Preset::{DataDir, DatabaseInDataDir, Text, Unset};
+
+settings! {
+    /// Where the server listens, and how much it takes in.
+    server: ServerSettings {
+        /// Addresses to listen on. Only HTTPS is spoken; there is no plain-text port.
+        listen: Vec<SocketAddr>, "CERTCTL_SERVER_LISTEN", Text("0.0.0.0:8443"), flag = Some("listen");
+        /// The address under which agents, people and relying parties reach this server. Set it when that is not the
+        /// host's own name, such as behind a load balancer.
+        public_url: Option<PublicUrl>, "CERTCTL_SERVER_PUBLIC_URL", Unset, flag = Some("public-url");
+        /// Directory for everything that the server keeps outside the database: the SQLite file, its own key and certificate,
+        /// the encryption key that it made itself.
+        data_dir: PathBuf, "CERTCTL_SERVER_DATA_DIR", DataDir, flag = Some("data-dir");
+        /// The whole time that a graceful stop may take. What is not done by then is cut off, and its lease given back.
+        shutdown_timeout: Duration, "CERTCTL_SERVER_SHUTDOWN_TIMEOUT", Text("30s"), bounds = Some(("1s", "10m"));
+        /// The longest that one request may take before it is answered with 503.
+        request_timeout: Duration, "CERTCTL_SERVER_REQUEST_TIMEOUT", Text("60s"), bounds = Some(("1s", "10m"));
+        /// The largest request body. A larger one is answered with 413.
+        max_body: ByteSize, "CERTCTL_SERVER_MAX_BODY", Text("1MiB"), bounds = Some(("64KiB", "64MiB"));
+        /// The most connections at one time. Further clients wait until one closes. Each agent holds one.
+        max_connections: NonZeroU32, "CERTCTL_SERVER_MAX_CONNECTIONS", Text("10000"), bounds = Some(("10", "1000000"));
+        /// The longest that a client may take for the TLS handshake.
+        handshake_timeout: Duration, "CERTCTL_SERVER_HANDSHAKE_TIMEOUT", Text("10s"), bounds = Some(("100ms", "5m"));
+        /// The longest that a client may take to send the head of a request. An HTTP/1.1 connection that stays silent for
+        /// as long between two requests is closed.
+        header_timeout: Duration, "CERTCTL_SERVER_HEADER_TIMEOUT", Text("20s"), bounds = Some(("100ms", "10m"));
+        /// How long an HTTP/2 connection may be without a request before it is closed.
+        idle_timeout: Duration, "CERTCTL_SERVER_IDLE_TIMEOUT", Text("3m"), bounds = Some(("100ms", "1d"));
+        /// How long a client may refuse to take the answer before its connection is closed.
+        write_timeout: Duration, "CERTCTL_SERVER_WRITE_TIMEOUT", Text("60s"), bounds = Some(("100ms", "1h"));
+    }
+
+    /// The certificate that the server itself shows. Without one it makes its own, from its own platform CA. A new pair is taken
+    /// up on SIGHUP and when the files change; a bad one leaves the old pair in use.
+    tls: TlsSettings {
+        /// PEM file with the certificate and its intermediates, leaf first. Goes with `tls.key_file`.
+        cert_file: Option<PathBuf>, "CERTCTL_TLS_CERT_FILE", Unset, flag = Some("tls-cert-file");
+        /// PEM file with the private key (PKCS#8, PKCS#1 or SEC 1, not encrypted).
+        key_file: Option<PathBuf>, "CERTCTL_TLS_KEY_FILE", Unset, flag = Some("tls-key-file");
+        /// The oldest TLS version that is accepted.
+        min_version: TlsVersion, "CERTCTL_TLS_MIN_VERSION", Text("1.3");
+        /// Further names and addresses for the certificate that the server makes itself, beside `localhost`, the loopback
+        /// addresses, the host's name and that of `server.public_url`.
+        hosts: Vec<TlsHost>, "CERTCTL_TLS_HOSTS", Unset;
+        /// How often the files are read again where the system does not tell of changes, as on some network file systems.
+        poll_interval: Duration, "CERTCTL_TLS_POLL_INTERVAL", Text("1m"), bounds = Some(("100ms", "1d"));
+    }
+
+    /// Where the data lives.
+    database: DatabaseSettings {
+        /// `sqlite:///path/to/file` for one server, `postgres://user@host:5432/database` for any number of replicas.
+        url: DatabaseUrl, "CERTCTL_DATABASE_URL", DatabaseInDataDir, secret = true, file = true;
+        /// The password for PostgreSQL, when `database.url` has none. It need not be percent-encoded here.
+        password: Option<Secret<String>>, "CERTCTL_DATABASE_PASSWORD", Unset, secret = true, file = true;
+        /// The most connections to the database that this replica holds.
+        max_connections: NonZeroU32, "CERTCTL_DATABASE_MAX_CONNECTIONS", Text("20"), bounds = Some(("2", "1000"));
+        /// The longest that a request waits for a free connection.
+        acquire_timeout: Duration, "CERTCTL_DATABASE_ACQUIRE_TIMEOUT", Text("10s"), bounds = Some(("100ms", "5m"));
+        /// SQLite only. With `full` a certificate that was handed out is never forgotten. With `normal` a power cut may lose the last
+        /// commits; writes are up to twice as fast.
+        synchronous: Synchronous, "CERTCTL_DATABASE_SYNCHRONOUS", Text("full");
+        /// Leave migrations to `certctl-server migrate`, run by a deployment hook. The server then refuses to start on a schema that
+        /// is older than it needs, instead of bringing it up to date.
+        migrations_via_hook: bool, "CERTCTL_MIGRATIONS_VIA_HOOK", Text("false");
+    }
+
+    /// The key under which secrets in the database are sealed (AES-256-GCM, a data key for each value).
+    encryption: EncryptionSettings {
+        /// The current key. With SQLite the server makes one in its data directory when none is given; with PostgreSQL it must be given,
+        /// the same to every replica. **Keep a copy: without it the secrets in the database are lost.**
+        key: Option<EncryptionKey>, "CERTCTL_ENCRYPTION_KEY", Unset, secret = true, file = true;
+        /// Keys that were current before, still good for reading until the key rotation has sealed everything anew.
+        previous_keys: Vec<EncryptionKey>, "CERTCTL_ENCRYPTION_PREVIOUS_KEYS", Unset, secret = true, file = true;
+    }
+
+    /// The work that the server does by itself. Every replica may do it; a lease in the database sees to it that one does.
+    scheduler: SchedulerSettings {
+        /// How often certificates that are due are looked up.
+        renewal_interval: Duration, "CERTCTL_SCHEDULER_RENEWAL_INTERVAL", Text("1m"), bounds = Some(("1s", "24h"));
+        /// How often the job queue is read when nothing woke the replica up. New work wakes it at once.
+        job_poll_interval: Duration, "CERTCTL_SCHEDULER_JOB_POLL_INTERVAL", Text("15s"), bounds = Some(("100ms", "10m"));
+        /// How many jobs this replica works on at one time.
+        job_concurrency: NonZeroU32, "CERTCTL_SCHEDULER_JOB_CONCURRENCY", Text("16"), bounds = Some(("1", "1000"));
+        /// How long a replica may hold a job without a sign of life before another one takes it over.
+        job_lease: Duration, "CERTCTL_SCHEDULER_JOB_LEASE", Text("1m"), bounds = Some(("5s", "1h"));
+        /// How long a job waits for its agent to send the certificate request before it is tried anew.
+        csr_timeout: Duration, "CERTCTL_SCHEDULER_CSR_TIMEOUT", Text("24h"), bounds = Some(("1m", "30d"));
+    }
+
+    /// The agents that this server works with.
+    agents: AgentSettings {
+        /// How often agents are told to report.
+        heartbeat_interval: Duration, "CERTCTL_AGENTS_HEARTBEAT_INTERVAL", Text("30s"), bounds = Some(("1s", "1h"));
+        /// After how long a silence an agent counts as offline. At least twice the heartbeat interval.
+        offline_after: Duration, "CERTCTL_AGENTS_OFFLINE_AFTER", Text("3m"), bounds = Some(("2s", "7d"));
+        /// How long a poll for work is held open while there is none. Shorter than `server.request_timeout`.
+        poll_wait: Duration, "CERTCTL_AGENTS_POLL_WAIT", Text("45s"), bounds = Some(("100ms", "5m"));
+        /// How long an enrollment token is good for when its maker does not say.
+        token_lifetime: Duration, "CERTCTL_AGENTS_TOKEN_LIFETIME", Text("24h"), bounds = Some(("1m", "30d"));
+    }
+
+    /// Who gets in at first.
+    auth: AuthSettings {
+        /// Token for the first administrator. When there is no administrator and no token is given, the server makes one, prints it once
+        /// and keeps it in its data directory, readable by its own user only.
+        bootstrap_token: Option<Token>, "CERTCTL_BOOTSTRAP_TOKEN", Unset, secret = true, file = true;
+    }
+
+    /// How much one caller may ask for. Counted in each replica by itself.
+    limits: LimitSettings {
+        /// Requests a second for one caller. Without it there is no limit.
+        requests_per_second: Option<NonZeroU32>, "CERTCTL_LIMITS_REQUESTS_PER_SECOND", Unset, bounds = Some(("1", "1000000"));
+        /// How many requests may come at once before that limit bites.
+        burst: NonZeroU32, "CERTCTL_LIMITS_BURST", Text("100"), bounds = Some(("1", "1000000"));
+        /// Failed logins a minute from one address before further ones are answered with 429.
+        failed_logins_per_minute: NonZeroU32, "CERTCTL_LIMITS_FAILED_LOGINS_PER_MINUTE", Text("60"), bounds = Some(("1", "1000000"));
+    }
+
+    /// How long rows that only grow are kept. Certificates and their versions are kept for ever.
+    retention: RetentionSettings {
+        /// Days for audit events; 0 keeps them for ever. The checkpoint that proves the pruned part stays.
+        audit_days: u32, "CERTCTL_RETENTION_AUDIT_DAYS", Text("0"), bounds = Some(("0", "36500"));
+        /// Days for jobs that are over; 0 keeps them for ever.
+        jobs_days: u32, "CERTCTL_RETENTION_JOBS_DAYS", Text("90"), bounds = Some(("0", "36500"));
+        /// Days for notifications that were sent or given up; 0 keeps them for ever.
+        notifications_days: u32, "CERTCTL_RETENTION_NOTIFICATIONS_DAYS", Text("30"), bounds = Some(("0", "36500"));
+        /// Days for API keys and enrollment tokens that have expired or were revoked; 0 keeps them for ever.
+        credentials_days: u32, "CERTCTL_RETENTION_CREDENTIALS_DAYS", Text("90"), bounds = Some(("0", "36500"));
+    }
+
+    /// What is logged, and how. Logs go to standard error.
+    log: LogSettings {
+        /// A level (`trace`, `debug`, `info`, `warn`, `error`, `off`), or levels by module: `info,sqlx=warn`.
+        level: LogFilter, "CERTCTL_LOG_LEVEL", Text("info"), flag = Some("log-level");
+        /// Lines for people, or one JSON object a line.
+        format: LogFormat, "CERTCTL_LOG_FORMAT", Text("text"), flag = Some("log-format");
+    }
+}
+
+impl Default for LogSettings {
+    /// How to log before the configuration is known, or when it is wrong.
+    fn default() -> Self {
+        Self { level: LogFilter::default(), format: LogFormat::Text }
+    }
+}

@@ -1,0 +1,19 @@
+//! certctl-server: the control plane, as a library for its own binary and for tests.
+
+pub mod api;
+pub mod boot;
+pub mod config;
+pub mod handlers;
+pub mod listener;
+pub mod platform_tls;
+pub mod private_file;
+pub mod problem;
+pub mod readiness;
+pub mod routes;
+pub mod shutdown;
+pub mod state;
+pub mod telemetry;
+pub mod tls;
+
+#[cfg(test)]
+mod fixture;

@@ -1,0 +1,57 @@
+//! Whether this process can do its work: database, schema, scheduler, its own certificate. Public, so nothing of a driver leaks.
+
+use std::sync::Arc;
+
+use certctl_engine::Engine;
+use certctl_store::{StoreError, leases, migrate};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::state::{Readiness, ReadinessCheck};
+use crate::tls::ReloadingTls;
+
+/// Looks at everything that this process cannot work without.
+#[derive(Debug)]
+pub struct Ready {
+    engine: Arc<Engine>,
+    tls: Arc<ReloadingTls>,
+}
+
+impl Ready {
+    /// Over the engine and the certificate of this process.
+    #[must_use]
+    pub const fn new(engine: Arc<Engine>, tls: Arc<ReloadingTls>) -> Self {
+        Self { engine, tls }
+    }
+
+    async fn look(&self) -> Vec<ReadinessCheck> {
+        let now = self.engine.now();
+        let (database, schema) = match migrate::check(self.engine.store().db()).await {
+            Ok(_) => (None, None),
+            Err(error @ (StoreError::SchemaNewer { .. } | StoreError::SchemaOlder { .. })) => (None, Some(error.to_string())),
+            Err(_) => (Some("the database does not answer".to_owned()), Some("the database does not answer".to_owned())),
+        };
+        let scheduler = match leases::list(self.engine.store().db()).await {
+            // Some replica, this one or another, holds the lease of the task that everything depends on.
+            Ok(rows) => match rows.iter().find(|row| row.name == certctl_engine::renewal::TASK) {
+                Some(row) if row.expires_at > now => None,
+                Some(_) => Some("no replica looks for renewals that are due".to_owned()),
+                None => Some("the scheduler has not begun yet".to_owned()),
+            },
+            Err(_) => Some("the database does not answer".to_owned()),
+        };
+        let certificate = (self.tls.status().not_after <= now).then(|| "the server's own certificate has ended".to_owned());
+        vec![
+            ReadinessCheck { name: "database", problem: database },
+            ReadinessCheck { name: "schema", problem: schema },
+            ReadinessCheck { name: "scheduler", problem: scheduler },
+            ReadinessCheck { name: "tls", problem: certificate },
+        ]
+    }
+}
+
+impl Readiness for Ready {
+    fn check(&self) -> BoxFuture<'_, Vec<ReadinessCheck>> {
+        self.look().boxed()
+    }
+}

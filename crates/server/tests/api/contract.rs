@@ -1,0 +1,79 @@
+//! The OpenAPI document holds together, and has every name that existing scripts use.
+
+use std::collections::BTreeSet;
+
+use certctl_server::routes;
+use certctl_testkit::Engine;
+use serde_json::Value;
+
+use crate::support::TestServer;
+
+#[test]
+fn the_list_of_operations_has_no_mistakes() {
+    assert_eq!(routes::routes().mistakes(), Vec::<String>::new());
+}
+
+#[test]
+fn the_document_is_the_same_every_time() {
+    assert_eq!(routes::openapi().to_string(), routes::openapi().to_string());
+}
+
+#[test]
+fn every_reference_resolves() {
+    let document = routes::openapi();
+    let mut references = BTreeSet::new();
+    collect(&document, &mut references);
+    assert!(references.len() > 20);
+    for reference in references {
+        let pointer = reference.trim_start_matches('#');
+        assert!(document.pointer(pointer).is_some(), "{reference} is nowhere");
+    }
+}
+
+#[test]
+fn every_operation_says_what_it_is_and_what_comes_back() {
+    for (place, operation) in operations(&routes::openapi()) {
+        assert!(operation["summary"].as_str().is_some_and(|text| text.len() > 5), "{place} has no summary");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{place} never succeeds");
+        assert!(responses.contains_key("500"), "{place}");
+        let secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
+        assert_eq!(responses.contains_key("401") || place == "POST /api/v1/auth/bootstrap", secured || place == "POST /api/v1/auth/bootstrap", "{place}");
+    }
+}
+
+/// A parameter that is misspelled must not be ignored: the caller would get something else than they asked for.
+#[tokio::test]
+async fn no_operation_ignores_a_parameter_that_it_does_not_know() {
+    let server = TestServer::open(Engine::Sqlite).await;
+    for (place, operation) in operations(&routes::openapi()) {
+        let takes_query = operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["in"] == "query");
+        let Some(path) = place.strip_prefix("GET ").filter(|path| takes_query && !path.contains('{')) else {
+            continue;
+        };
+        server.admin().get(&format!("{path}?a_parameter_that_nobody_knows=1")).await.is_problem(400, "invalid_query");
+    }
+}
+
+/// Each operation of the document with its place: `GET /health`.
+pub(crate) fn operations(document: &Value) -> Vec<(String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let of_path = |(path, methods): (&String, &Value)| {
+        let methods = methods.as_object().unwrap();
+        methods.iter().map(|(method, operation)| (format!("{} {path}", method.to_uppercase()), operation.clone())).collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(of_path).collect()
+}
+
+fn collect(value: &Value, references: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                references.insert(reference.to_owned());
+            }
+            fields.values().for_each(|value| collect(value, references));
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, references)),
+        _ => {}
+    }
+}

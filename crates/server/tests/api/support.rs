@@ -1,0 +1,256 @@
+//! A server without a network: its router, a database of its own, and callers that speak JSON.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use certctl_domain::secret::Secret;
+use certctl_domain::time::Timestamp;
+use certctl_engine::auth::{Authenticator, first_admin, seed_roles};
+use certctl_engine::clock::FakeClock;
+use certctl_engine::{Engine, Options};
+use certctl_server::routes;
+use certctl_server::state::{App, AppState, Limits, Readiness, ReadinessCheck, Requests, Version};
+use certctl_store::Store;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+certctl_testkit::test_store!();
+
+/// A server.
+#[derive(Debug)]
+pub(crate) struct TestServer {
+    pub(crate) store: TestStore,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) clock: Arc<FakeClock>,
+    router: Router,
+    admin: Secret<String>,
+}
+
+/// Somebody who calls a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    router: Router,
+    token: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl TestServer {
+    /// A server as it is after its first start.
+    pub(crate) async fn open(engine: certctl_testkit::Engine) -> Self {
+        Self::with_limits(engine, Limits::default()).await
+    }
+
+    /// A server with other limits.
+    pub(crate) async fn with_limits(engine: certctl_testkit::Engine, limits: Limits) -> Self {
+        let mut server = Self::bare(engine, limits).await;
+        server.admin = first_admin(&server.engine).await.unwrap().expect("there is no administrator yet");
+        server
+    }
+
+    /// A server without an administrator.
+    pub(crate) async fn bare(engine: certctl_testkit::Engine, limits: Limits) -> Self {
+        let store = TestStore::open(engine).await;
+        let clock = Arc::new(FakeClock::at(start()));
+        let (engine, router) = start_on(&store, &clock, limits).await;
+        Self { store, engine, clock, router, admin: Secret::new(String::new()) }
+    }
+
+    /// Another replica on the same database.
+    pub(crate) async fn replica(&self) -> (Arc<Engine>, Router) {
+        start_on(&self.store.replica().await, &self.clock, Limits::default()).await
+    }
+
+    /// The first administrator.
+    pub(crate) fn admin(&self) -> Caller {
+        self.caller(self.admin.expose())
+    }
+
+    /// Somebody with a token.
+    pub(crate) fn caller(&self, token: &str) -> Caller {
+        Caller { router: self.router.clone(), token: Some(token.to_owned()) }
+    }
+
+    /// Somebody without a credential.
+    pub(crate) fn nobody(&self) -> Caller {
+        Caller { router: self.router.clone(), token: None }
+    }
+
+    /// Somebody who holds these permissions and nothing else.
+    pub(crate) async fn holder_of(&self, name: &str, permissions: Value) -> Caller {
+        let admin = self.admin();
+        let role = format!("r-{name}");
+        let body = json!({"id": role, "name": name, "permissions": permissions});
+        admin.post("/api/v1/auth/roles", &body).await.is(201);
+        self.actor_with(name, json!([role])).await
+    }
+
+    /// Somebody who holds these roles.
+    pub(crate) async fn actor_with(&self, name: &str, roles: Value) -> Caller {
+        let actor = format!("actor-{name}");
+        self.admin().post("/api/v1/auth/actors", &json!({"id": actor, "name": name, "roles": roles})).await.is(201);
+        let key = self.admin().post("/api/v1/auth/apikeys", &json!({"actor_id": actor, "name": name})).await.is(201).json();
+        self.caller(key["key_value"].as_str().unwrap())
+    }
+}
+
+impl Caller {
+    /// The same caller at another router.
+    pub(crate) fn at(&self, router: Router) -> Self {
+        Self { router, token: self.token.clone() }
+    }
+
+    /// Its token.
+    pub(crate) fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send("POST", path, &[], Some(body.to_string())).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Reply {
+        self.send("PUT", path, &[], Some(body.to_string())).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.send("PATCH", path, &[], Some(body.to_string())).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Reply {
+        self.send("DELETE", path, &[], None).await
+    }
+
+    /// Any request. A body is sent as JSON unless a header says otherwise.
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Reply {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if body.is_some() && !typed {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.map_or_else(Body::empty, Body::from)).unwrap();
+        self.sent(request).await
+    }
+
+    async fn sent(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Reply { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+}
+
+impl Reply {
+    /// Fails unless it has this status.
+    #[track_caller]
+    pub(crate) fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// Fails unless it is a problem with this status and code.
+    #[track_caller]
+    pub(crate) fn is_problem(self, status: u16, code: &str) -> Value {
+        let problem = self.is(status).problem();
+        assert_eq!(problem["code"], code, "{problem}");
+        problem
+    }
+
+    /// Fails unless it is a problem as all problems are.
+    #[track_caller]
+    pub(crate) fn problem(self) -> Value {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status);
+        assert_eq!(problem["request_id"], self.header("x-request-id"));
+        for name in ["type", "title", "detail", "instance", "code", "error", "message"] {
+            assert!(problem[name].as_str().is_some_and(|text| !text.is_empty()), "{name} is missing: {problem}");
+        }
+        problem
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// A header, or an empty text.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The values of a field over the rows of a list.
+    #[track_caller]
+    pub(crate) fn column(&self, field: &str) -> Vec<String> {
+        let json = self.json();
+        let rows = json["data"].as_array().unwrap_or_else(|| panic!("not a list: {}", self.text));
+        rows.iter().map(|row| row[field].as_str().unwrap_or_default().to_owned()).collect()
+    }
+}
+
+/// The instant at which tests begin.
+pub(crate) fn start() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+/// The texts of a field's errors in a problem.
+pub(crate) fn fields_of(problem: &Value) -> Vec<&str> {
+    problem["errors"].as_array().map(|errors| errors.iter().filter_map(|error| error["field"].as_str()).collect()).unwrap_or_default()
+}
+
+async fn start_on(store: &Store, clock: &Arc<FakeClock>, limits: Limits) -> (Arc<Engine>, Router) {
+    let engine = Engine::new(store.clone(), Arc::clone(clock) as _, Options::named("test"));
+    seed_roles(&engine).await.unwrap();
+    let state = AppState::new(App {
+        engine: Arc::clone(&engine),
+        authenticator: Authenticator::new(Arc::clone(engine.heartbeats())),
+        readiness: Arc::new(AllWell),
+        requests: Arc::new(NoMetrics),
+        version: Version { version: "1.2.3".to_owned(), ..Version::default() },
+        settings: [("server.listen".to_owned(), "0.0.0.0:8443".to_owned())].into(),
+        limits,
+    });
+    (engine, routes::router(state))
+}
+
+#[derive(Debug)]
+struct AllWell;
+
+impl Readiness for AllWell {
+    fn check(&self) -> BoxFuture<'_, Vec<ReadinessCheck>> {
+        async { vec![ReadinessCheck { name: "database", problem: None }] }.boxed()
+    }
+}
+
+#[derive(Debug)]
+struct NoMetrics;
+
+impl Requests for NoMetrics {
+    fn seen(&self, _request: &certctl_server::api::RequestSeen<'_>) {}
+}
+
+/// Whether a status is a success.
+pub(crate) fn is_success(status: u16) -> bool {
+    StatusCode::from_u16(status).is_ok_and(|status| status.is_success())
+}
