@@ -136,6 +136,9 @@ impl Failure {
         match self {
             Self::Usage { hint, .. } | Self::Work { hint, .. } | Self::StillGoing { hint, .. } => hint.clone(),
             Self::NotLoggedIn { server } => Some(format!("certctl login --server {server}, or set CERTCTL_API_KEY")),
+            Self::Server(ClientError::Network { why, .. }) if why.contains("certificate") => Some(
+                "give the PEM file of the server's CA with --ca FILE, and call the server by a name that its certificate has".to_owned(),
+            ),
             Self::Server(error) => error.hint().map(str::to_owned).or_else(|| {
                 let hint = match error.status()? {
                     401 => "the key may be mistyped, expired or revoked: certctl login",

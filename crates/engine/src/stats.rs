@@ -1,6 +1,7 @@
 //! Numbers about the whole installation: how many there are now, from the fleet's counters, and how many on each day, through indexes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use certctl_domain::agent::AgentStatus;
 use certctl_domain::auth::Permission;
@@ -9,11 +10,13 @@ use certctl_domain::job::{JobKind, JobStatus};
 use certctl_domain::noun::Refusal;
 use certctl_domain::time::Timestamp;
 use certctl_store::stats::{Ended, Span};
-use certctl_store::{agents, certificates, counters, jobs, stats};
+use certctl_store::{agents, certificates, counters, jobs, leases, stats};
 use time::Date;
 
 use crate::ctx::Ctx;
 use crate::error::Result;
+use crate::metrics::TaskCount;
+use crate::scheduler;
 
 /// How many there are of everything, as of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +33,19 @@ pub struct Trends {
     pub days: Vec<(Date, Ended)>,
     /// Jobs that ended before are pruned.
     pub kept_since: Timestamp,
+}
+
+/// How a periodic task goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskState {
+    /// Its name.
+    pub name: &'static str,
+    /// When it last succeeded on any replica.
+    pub succeeded_at: Option<Timestamp>,
+    /// Whether it is this replica that runs it.
+    pub runs_here: bool,
+    /// What became of it here.
+    pub here: TaskCount,
 }
 
 /// How many there are of everything now: one statement, however large the fleet is.
@@ -73,6 +89,36 @@ pub async fn job_trends(ctx: &Ctx, days: Days) -> Result<Trends> {
     let ended = stats::ended(ctx.store().db(), &spans(&days)).await?;
     let kept_since = ctx.now().saturating_sub(ctx.engine().options().retention.jobs);
     Ok(Trends { days: days.into_iter().zip(ended).collect(), kept_since })
+}
+
+/// How every periodic task goes, over all replicas.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tasks(ctx: &Ctx) -> Result<Vec<TaskState>> {
+    let leases = leases::list(ctx.store().db()).await?;
+    let here = ctx.engine().metrics().tasks();
+    let states = scheduler::TASKS.iter().map(|task| {
+        let count = here.get(task.name).copied().unwrap_or_default();
+        let lease = leases.iter().find(|lease| lease.name == task.name);
+        let held = lease.is_some_and(|lease| lease.expires_at > ctx.now() && lease.holder.as_deref() == Some(ctx.engine().holder()));
+        TaskState {
+            name: task.name,
+            succeeded_at: lease.and_then(|lease| lease.succeeded_at).max(count.succeeded_at),
+            runs_here: held || task.place == scheduler::Place::Everywhere,
+            here: count,
+        }
+    });
+    Ok(states.collect())
+}
+
+/// For how long the oldest job that the server could work on has been due.
+///
+/// # Errors
+/// When the database fails.
+pub async fn queue_age(ctx: &Ctx) -> Result<Duration> {
+    let now = ctx.now();
+    Ok(jobs::oldest_due(ctx.store().db(), now).await?.map_or(Duration::ZERO, |due| now.since(due)))
 }
 
 impl Fleet {

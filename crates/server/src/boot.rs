@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use certctl_domain::secret::Secret;
 use certctl_engine::clock::{Clock, SystemClock};
 use certctl_engine::{Ctx, Engine, Options, Worker, auth, jobs, scheduler, seed};
@@ -257,7 +259,7 @@ fn prepare_sqlite(database: &DatabaseSettings, data_dir: &Path) -> Result<(), Bo
 
 /// The keys for secrets at rest: as configured, or with SQLite one that is made at the first start.
 fn keyring(config: &Config) -> Result<Keyring, BootError> {
-    let text = |key: &crate::config::EncryptionKey| Secret::new(hex_of(key.secret().expose()));
+    let text = |key: &crate::config::EncryptionKey| Secret::new(STANDARD.encode(key.secret().expose()));
     let older = config.encryption.previous_keys.iter().map(text).collect();
     if let Some(key) = &config.encryption.key {
         return Ok(Keyring::from_texts(text(key), older)?);
@@ -276,15 +278,6 @@ fn keyring(config: &Config) -> Result<Keyring, BootError> {
         }
     };
     Ok(Keyring::from_texts(Secret::new(kept.expose().trim().to_owned()), older)?)
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        drop(write!(text, "{byte:02x}"));
-        text
-    })
 }
 
 /// Makes the first administrator of a fresh installation: its key is printed once and kept where only the owner reads it.

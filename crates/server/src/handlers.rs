@@ -9,5 +9,6 @@ pub mod certificates;
 pub mod issuers;
 pub mod jobs;
 pub mod roles;
+pub mod stats;
 pub mod system;
 pub mod targets;

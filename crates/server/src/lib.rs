@@ -5,6 +5,7 @@ pub mod boot;
 pub mod config;
 pub mod handlers;
 pub mod listener;
+pub mod metrics;
 pub mod platform_tls;
 pub mod private_file;
 pub mod problem;

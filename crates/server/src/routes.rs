@@ -1,5 +1,6 @@
 //! Every operation of the REST API, in one flat list: path, words, handler.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,12 +16,13 @@ use certctl_domain::team::Team;
 use serde_json::Value;
 
 use crate::api::{Api, Named, crud};
-use crate::handlers::{actors, agents, api_keys, audit, auth, certificates, issuers, jobs, roles, system, targets};
+use crate::handlers::{actors, agents, api_keys, audit, auth, certificates, issuers, jobs, roles, stats, system, targets};
 use crate::state::AppState;
 
 /// The router of the REST API.
 pub fn router(state: AppState) -> Router {
-    routes().into_router(state)
+    let requests = Arc::clone(&state.metrics.requests);
+    requests.around(routes().into_router(state))
 }
 
 /// The OpenAPI document.
@@ -39,6 +41,16 @@ pub fn routes() -> Api {
     api.get("/ready", "Whether the process can do its work", system::ready);
     api.get("/api/v1/version", "What the program is", system::version);
     api.get("/api/v1/openapi.json", "This API as an OpenAPI document", system::openapi);
+
+    api.get("/api/v1/metrics", "The numbers that existing scripts read", stats::metrics);
+    api.get("/api/v1/metrics/prometheus", "All metrics, for a scraper", stats::prometheus);
+
+    // Numbers about the installation
+    api.get("/api/v1/stats/summary", "How the installation stands", stats::summary);
+    api.get("/api/v1/stats/certificates-by-status", "Count certificates by status", stats::certificates_by_status);
+    api.get("/api/v1/stats/expiration-timeline", "Count certificates that expire on each of the next days", stats::expiration_timeline);
+    api.get("/api/v1/stats/job-trends", "Count jobs that ended on each of the last days", stats::job_trends);
+    api.get("/api/v1/stats/issuance-rate", "Count versions that were issued on each of the last days", stats::issuance_rate);
 
     // Who one is
     api.get("/api/v1/auth/info", "How to log in", auth::info);

@@ -1,4 +1,4 @@
-//! What handlers work with: the engine, who knows callers, and what the process says of itself. Made once at boot.
+//! What handlers work with: the engine, and what the process says of itself. Made once at boot.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certctl_engine::Engine;
-use certctl_engine::auth::Authenticator;
 use futures_util::future::BoxFuture;
 
 use crate::api::RequestSeen;
+use crate::metrics::Sources;
 
 /// The state of the router. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,12 +20,12 @@ pub struct AppState(Arc<App>);
 pub struct App {
     /// The verbs.
     pub engine: Arc<Engine>,
-    /// Knows callers by their tokens.
-    pub authenticator: Authenticator,
     /// Whether this process can do its work.
     pub readiness: Arc<dyn Readiness>,
     /// Is told of every request.
     pub requests: Arc<dyn Requests>,
+    /// What a scrape looks at beside the engine.
+    pub metrics: Sources,
     /// Which program this is.
     pub version: Version,
     /// The settings in force with secrets redacted, by their names.

@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -60,14 +61,11 @@ fn join() -> Result<Cluster, Failure> {
     let supervised = server.lock_file("supervised.lock")?;
     match supervised.try_lock() {
         Ok(()) => {
-            server.remove_remains()?;
-            server.create()?;
-            server.start()?;
-            server.create_role()?;
+            server.begin_anew()?;
             server.supervise(supervised)?;
         }
-        Err(TryLockError::WouldBlock) if server.is_running()? => {}
-        Err(TryLockError::WouldBlock) => server.start()?,
+        Err(TryLockError::WouldBlock) if server.answers() => {}
+        Err(TryLockError::WouldBlock) => server.begin_anew()?,
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     let in_use = server.lock_file("users.lock")?;
@@ -122,16 +120,18 @@ impl Server {
         Ok(())
     }
 
-    /// What a killed supervisor left behind.
-    fn remove_remains(&self) -> Result<(), Failure> {
-        let cluster = self.home.join("cluster");
-        if !cluster.exists() {
-            return Ok(());
-        }
-        if self.is_running()? {
+    /// Makes and starts a cluster in place of whatever a killed one left behind.
+    fn begin_anew(&self) -> Result<(), Failure> {
+        if self.answers() {
             run(self.control("stop").args(["--mode=immediate", "--wait"]))?;
         }
-        Ok(std::fs::remove_dir_all(cluster)?)
+        let remains = self.home.join("cluster");
+        if remains.exists() {
+            std::fs::remove_dir_all(remains)?;
+        }
+        self.create()?;
+        self.start()?;
+        self.create_role()
     }
 
     fn create(&self) -> Result<(), Failure> {
@@ -161,8 +161,9 @@ impl Server {
         run(createuser.arg(ROLE))
     }
 
-    fn is_running(&self) -> Result<bool, Failure> {
-        Ok(self.control("status").stdin(Stdio::null()).output()?.status.success())
+    /// Whether a server is there. What `pg_ctl` says does not tell a dead one from a living one as long as its parent has not noticed.
+    fn answers(&self) -> bool {
+        UnixStream::connect(socket_folder(&self.home).join(format!(".s.PGSQL.{PORT}"))).is_ok()
     }
 
     /// Starts what stops the server. It is given the lock as its standard input, so the lock is held from now until it ends.

@@ -129,8 +129,8 @@ fn enroll_agent(stage: &mut Stage<'_>, cli: &Cli, url: &str, data: &Path) -> Res
     let allowed = home.join("commands.toml");
 
     stage.steps.step("an agent enrolls with a single-use token and makes its own identity", |_| {
-        let token = cli.json(&["agents", "tokens", "create", "--name", AGENT])?;
-        write_secret(&token_file, string(&token, "/token")?)?;
+        let token = cli.json(&["agents", "token", "create", "--name", AGENT])?;
+        write_secret(&token_file, string(&token, "/token_value")?)?;
         let mut enroll = command(&program);
         without_settings(&mut enroll);
         enroll.args(["enroll", "--server", url, "--name", AGENT]).arg("--ca").arg(data.join("tls/ca.pem"));
@@ -147,7 +147,7 @@ fn enroll_agent(stage: &mut Stage<'_>, cli: &Cli, url: &str, data: &Path) -> Res
     stage.steps.step("the agent is online", |notes| {
         children.start("agent", agent)?;
         let online = || {
-            let shown = cli.json(&["agents", "show", AGENT])?;
+            let shown = cli.json(&["agents", "get", AGENT])?;
             if string(&shown, "/status")? != "Online" {
                 return Err(Failure::new(format!("the agent is {}", string(&shown, "/status")?)));
             }
@@ -190,12 +190,12 @@ fn create_target(stage: &mut Stage<'_>, cli: &Cli, site: &Site, agent: &Agent) -
         Web::Listener => ("Files", json!({ "certificate_path": site.certificate, "key_path": site.key, "observe": observe })),
     };
     let file = stage.folder.join("cli/target.json");
-    files::write(&file, &format!("{config:#}\n"))?;
-    let from = format!("@{}", file.display());
+    files::write(&file, &format!("{:#}\n", json!({ "config": config })))?;
+    let from = text(&file);
     let title = format!("the target {TARGET} tells certctl where the certificate goes");
     stage
         .steps
-        .step(&title, |_| cli.run(&["targets", "create", "--name", TARGET, "--type", kind, "--agent", &agent.id, "--config", &from]))?;
+        .step(&title, |_| cli.run(&["targets", "create", "--name", TARGET, "--type", kind, "--agent", &agent.id, "--from-file", &from]))?;
     Ok(())
 }
 
@@ -203,7 +203,7 @@ fn create_target(stage: &mut Stage<'_>, cli: &Cli, site: &Site, agent: &Agent) -
 fn authority(stage: &mut Stage<'_>, cli: &Cli) -> Result<PathBuf, Failure> {
     let file = stage.folder.join("cli/authority.pem");
     stage.steps.step("the built-in CA shows its certificate", |_| {
-        let chain = cli.run(&["issuers", "ca-chain", ISSUER])?;
+        let chain = cli.run(&["issuers", "ca", ISSUER])?;
         files::write(&file, &chain)
     })?;
     Ok(file)
@@ -316,8 +316,8 @@ impl Cli {
     }
 
     fn current_version(&self, certificate: &str) -> Result<Version, Failure> {
-        let shown = self.json(&["certs", "show", certificate])?;
-        let version = |field: &str| string(&shown, &format!("/current_version/{field}")).map(str::to_owned);
+        let shown = self.json(&["certs", "versions", certificate, "--state", "current"])?;
+        let version = |field: &str| string(&shown, &format!("/data/0/{field}")).map(str::to_owned);
         Ok(Version { serial: version("serial_number")?, fingerprint: version("fingerprint_sha256")? })
     }
 }

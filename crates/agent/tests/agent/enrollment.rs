@@ -8,7 +8,7 @@ use certctl_connector_core::Retry;
 use certctl_domain::x509::Fingerprint;
 
 use crate::common::authority::Authority;
-use crate::common::{FakeServer, Host, files_in};
+use crate::common::{FakeServer, Host, LONG, files_in, read};
 
 #[tokio::test]
 async fn a_token_is_exchanged_for_an_identity_and_only_the_hash_of_the_secret_is_sent() {
@@ -93,7 +93,7 @@ async fn an_enrolment_whose_answer_was_lost_offers_the_same_secret_again() {
     let error = host.enroll(host.enrollment(&server, &token)).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Transient, "{error}");
     assert_eq!(files_in(host.state.path()), ["agent.lock", "enrollment.json"]);
-    let offered = common::read(&host.state.join("enrollment.json"));
+    let offered = read(&host.state.join("enrollment.json"));
     server.up().await;
     let identity = host.enroll(host.enrollment(&server, &token)).await.unwrap();
     assert!(offered.contains(identity.credential.expose().strip_prefix("ca_1_").unwrap()));

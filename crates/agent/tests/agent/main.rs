@@ -1,6 +1,10 @@
 //! The agent in front of a small server: what it sends, what it keeps, what it does when things go wrong.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod common;
+mod deployments;
 mod enrollment;
+mod outages;
+mod program;
+mod requests;

@@ -66,8 +66,10 @@ impl Given {
     async fn value(&self, session: &Session) -> Result<Value, Failure> {
         let first = || self.values.first().map(String::as_str).unwrap_or_default();
         Ok(match self.flag.takes {
-            Takes::Text | Takes::Choice(_) => json!(first()),
-            Takes::Texts | Takes::Sans | Takes::Choices(_) => json!(self.values),
+            Takes::Text => json!(first()),
+            Takes::Choice(words) => json!(spelled(words, first())),
+            Takes::Choices(words) => self.values.iter().map(|word| json!(spelled(words, word))).collect(),
+            Takes::Texts | Takes::Sans => json!(self.values),
             Takes::Number => json!(number(first())?),
             Takes::Numbers => Value::Array(self.values.iter().map(|value| number(value).map(Value::from)).collect::<Result<_, _>>()?),
             Takes::Bool => json!(first() == "true"),
@@ -146,6 +148,11 @@ fn argument(flag: &'static Flag) -> Arg {
             .action(ArgAction::Append)
             .value_parser(text(|text| key_rule(text).map(|_| ()).map_err(|error| error.to_string()))),
     }
+}
+
+/// The word as the API spells it: people need not mind upper and lower case.
+fn spelled<'a>(words: &[&'a str], word: &'a str) -> &'a str {
+    words.iter().find(|known| known.eq_ignore_ascii_case(word)).copied().unwrap_or(word)
 }
 
 fn number(text: &str) -> Result<i64, Failure> {

@@ -162,7 +162,7 @@ fn append(whole: &mut Doc, page: Doc) {
         all.extend(rows);
     }
     if let Some(fields) = whole.as_mapping_mut() {
-        match page.remove("next_cursor") {
+        match page.remove("next_cursor").filter(|next| !next.is_null()) {
             Some(next) => drop(fields.insert("next_cursor".into(), next)),
             None => drop(fields.remove("next_cursor")),
         }

@@ -23,9 +23,9 @@ fn line(values: impl Iterator<Item = String>) -> String {
 }
 
 fn quoted(value: &str) -> String {
+    let value = plain(value);
     // A spreadsheet would run what begins like a formula; the quote mark makes it text.
-    let value =
-        if value.starts_with(['=', '+', '-', '@']) && value.parse::<f64>().is_err() { format!("'{value}") } else { value };
+    let value = if value.starts_with(['=', '+', '-', '@']) && value.parse::<f64>().is_err() { format!("'{value}") } else { value };
     if value.contains([',', '"']) { format!("\"{}\"", value.replace('"', "\"\"")) } else { value }
 }
 

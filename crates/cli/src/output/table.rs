@@ -23,11 +23,12 @@ pub(super) fn render(columns: &[&Column], rows: &[Doc], look: &Look) -> String {
     for row in rows {
         table.add_row(columns.iter().map(|column| content(column, row, look)));
     }
-    for (column, shown) in columns.iter().zip(table.column_iter_mut()) {
+    let widths = table.column_max_content_widths();
+    for ((column, width), shown) in columns.iter().zip(widths).zip(table.column_iter_mut()) {
         shown.set_padding((0, 2));
         // Short words and times are read at a glance, and what names a thing is copied from here: they stay whole.
         let is_short = matches!(column.show, Show::Status | Show::Time) || matches!(column.path, "id" | "name");
-        if is_short && shown.max_content_width() <= LONGEST_WHOLE {
+        if is_short && width <= LONGEST_WHOLE {
             shown.set_constraint(ColumnConstraint::ContentWidth);
         }
     }

@@ -25,6 +25,7 @@ impl Managed for Actor {
         let held_before = |held: &RoleHeld| old.is_some_and(|old| old.roles.iter().any(|other| gives_as_much(other, held)));
         let given: Vec<RoleHeld> = new.roles.iter().filter(|held| !held_before(held)).cloned().collect();
         let taken = old.is_some_and(|old| old.roles.iter().any(|held| !new.roles.iter().any(|other| other.is_same_grant(held))));
+        ends_later(ctx, old, new)?;
         if taken {
             needs(ctx, Permission::AuthRoleRevoke)?;
         }
@@ -158,6 +159,16 @@ fn gives_as_much(old: &RoleHeld, new: &RoleHeld) -> bool {
         }
 }
 
+/// Refuses a role that is to end before it begins. What was held before and has ended meanwhile may stay.
+fn ends_later(ctx: &Ctx, old: Option<&Actor>, new: &Actor) -> Result<()> {
+    let mut check = Check::default();
+    for (i, held) in new.roles.iter().enumerate() {
+        let known = old.is_some_and(|old| old.roles.contains(held));
+        check.that(known || held.expires_at.is_none_or(|end| end > ctx.now()), &format!("roles.{i}"), "ends in the past");
+    }
+    Ok(check.finish(|| ())?)
+}
+
 async fn may_give(ctx: &Ctx, tx: &mut WriteTx, new: &Actor, given: &[RoleHeld]) -> Result<()> {
     let ids: Vec<&RoleId> = given.iter().map(|held| &held.role_id).collect();
     let known = roles::with_ids(tx, &ids).await?;
@@ -165,7 +176,6 @@ async fn may_give(ctx: &Ctx, tx: &mut WriteTx, new: &Actor, given: &[RoleHeld]) 
     for held in given {
         let at = new.roles.iter().position(|other| other == held).unwrap_or(0);
         let field = format!("roles.{at}");
-        check.that(held.expires_at.is_none_or(|end| end > ctx.now()), &field, "ends in the past");
         let Some(role) = known.iter().find(|role| role.id == held.role_id) else {
             check.that(false, &field, format_args!("there is no role `{}`", held.role_id));
             continue;

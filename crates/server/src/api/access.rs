@@ -171,7 +171,7 @@ pub(super) async fn caller(parts: &mut Parts, state: &AppState) -> Result<Caller
         return Ok(caller.clone());
     }
     let bearer = bearer(parts)?;
-    let caller = state.authenticator.authenticate(&state.engine, bearer).await?;
+    let caller = state.engine.authenticator().authenticate(&state.engine, bearer).await?;
     if let Some(info) = parts.extensions.get::<Arc<RequestInfo>>() {
         info.acts(&caller.actor);
     }

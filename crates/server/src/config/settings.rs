@@ -88,7 +88,7 @@ settings! {
         /// The current key. With SQLite the server makes one in its data directory when none is given; with PostgreSQL it must be given,
         /// the same to every replica. **Keep a copy: without it the secrets in the database are lost.**
         key: Option<EncryptionKey>, "CERTCTL_ENCRYPTION_KEY", Unset, secret = true, file = true;
-        /// Keys that were current before, still good for reading until the key rotation has sealed everything anew.
+        /// Keys that were current before, still good for reading until `certctl-server rotate-key` has sealed everything anew.
         previous_keys: Vec<EncryptionKey>, "CERTCTL_ENCRYPTION_PREVIOUS_KEYS", Unset, secret = true, file = true;
     }
 

@@ -39,7 +39,8 @@ pub async fn permissions(_ctx: Authorized<AuthRoleList>) -> Answer<Json<Permissi
 }
 
 /// The settings in force. They tell how the installation is built, so they are for who may change access.
-pub async fn runtime_config(_ctx: Authorized<AuthRoleEdit>, state: AppState) -> Answer<Json<RuntimeConfig>> {
+pub async fn runtime_config(ctx: Authorized<AuthRoleEdit>, state: AppState) -> Answer<Json<RuntimeConfig>> {
+    ctx.everywhere(Permission::AuthRoleEdit)?;
     Ok(Json(RuntimeConfig { runtime_config: state.settings.clone() }))
 }
 

@@ -69,7 +69,7 @@ fn auxiliary_value(vector: &[u8], wanted: usize) -> Option<u64> {
     pairs.find(|(kind, _)| *kind == wanted).and_then(|(_, value)| u64::try_from(value).ok()).filter(|value| *value > 0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a float holds the ticks of 2^53 hundredths of a second exactly, which is long enough")]
+/// A float holds whole numbers up to 2^53, which are more ticks than a process lives.
 const fn as_float(n: u64) -> f64 {
     n as f64
 }
@@ -108,10 +108,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_takes_memory_and_has_files_open() {
-        let before = Process::look().unwrap();
-        let file = fs::File::open("/dev/null").unwrap();
-        assert!(before.resident_bytes > 100_000 && before.resident_bytes < before.virtual_bytes);
-        assert!(before.open_fds >= 3 && before.open_fds < before.max_fds);
-        drop(file);
+        let process = Process::look().unwrap();
+        assert!(process.resident_bytes > 100_000 && process.resident_bytes < process.virtual_bytes, "{process:?}");
+        assert!(process.open_fds >= 1 && process.open_fds < process.max_fds, "{process:?}");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! An operation without a row fails the test, and so does a row without an operation: whoever adds or opens an operation says so here.
 
+mod table;
+
 use std::collections::BTreeMap;
 
 use certctl_domain::auth::Permission;
@@ -9,6 +11,8 @@ use certctl_server::routes;
 use certctl_testkit::Engine;
 use serde_json::{Value, json};
 
+use self::Who::{Anybody, Holds, Known, OwnAgent};
+use self::table::{OUTSIDE_OF_SCOPES, TABLE};
 use crate::contract::operations;
 use crate::support::{Caller, Reply, TestServer};
 
@@ -24,10 +28,6 @@ enum Who {
     /// The agent of the path, as itself.
     OwnAgent(&'static str),
 }
-
-use Who::{Anybody, Holds, Known, OwnAgent};
-
-include!("authorization_table.rs");
 
 #[test]
 fn every_operation_has_a_row_and_every_row_an_operation() {

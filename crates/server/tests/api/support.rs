@@ -1,17 +1,21 @@
 //! A server without a network: its router, a database of its own, and callers that speak JSON.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, header};
 use certctl_domain::secret::Secret;
 use certctl_domain::time::Timestamp;
-use certctl_engine::auth::{Authenticator, first_admin, seed_roles};
+use certctl_engine::auth::{first_admin, seed_roles};
 use certctl_engine::clock::FakeClock;
 use certctl_engine::{Engine, Options};
+use certctl_server::config::TlsVersion;
+use certctl_server::metrics::{RequestMetrics, Sources};
 use certctl_server::routes;
-use certctl_server::state::{App, AppState, Limits, Readiness, ReadinessCheck, Requests, Version};
+use certctl_server::state::{App, AppState, Limits, Readiness, ReadinessCheck, Version};
+use certctl_server::tls::{PairFiles, ReloadingTls, TlsOptions};
 use certctl_store::Store;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -222,11 +226,12 @@ pub(crate) fn fields_of(problem: &Value) -> Vec<&str> {
 async fn start_on(store: &Store, clock: &Arc<FakeClock>, limits: Limits) -> (Arc<Engine>, Router) {
     let engine = Engine::new(store.clone(), Arc::clone(clock) as _, Options::named("test"));
     seed_roles(&engine).await.unwrap();
+    let requests = Arc::new(RequestMetrics::default());
     let state = AppState::new(App {
         engine: Arc::clone(&engine),
-        authenticator: Authenticator::new(Arc::clone(engine.heartbeats())),
         readiness: Arc::new(AllWell),
-        requests: Arc::new(NoMetrics),
+        requests: Arc::clone(&requests) as _,
+        metrics: Sources { requests, tls: own_certificate(), listener: Arc::default(), started_at: start() },
         version: Version { version: "1.2.3".to_owned(), ..Version::default() },
         settings: [("server.listen".to_owned(), "0.0.0.0:8443".to_owned())].into(),
         limits,
@@ -243,14 +248,16 @@ impl Readiness for AllWell {
     }
 }
 
-#[derive(Debug)]
-struct NoMetrics;
-
-impl Requests for NoMetrics {
-    fn seen(&self, _request: &certctl_server::api::RequestSeen<'_>) {}
-}
-
-/// Whether a status is a success.
-pub(crate) fn is_success(status: u16) -> bool {
-    StatusCode::from_u16(status).is_ok_and(|status| status.is_success())
+/// What the server would show, if it had a listener.
+fn own_certificate() -> Arc<ReloadingTls> {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let put = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        path
+    };
+    let files = PairFiles { cert: put("tls.crt", pair.cert.pem()), key: put("tls.key", pair.signing_key.serialize_pem()) };
+    let options = TlsOptions { min_version: TlsVersion::Tls13, client_certificates: None };
+    Arc::new(ReloadingTls::load(files, options, start()).unwrap())
 }

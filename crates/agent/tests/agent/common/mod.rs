@@ -1,6 +1,5 @@
 //! What the agent's tests stand on: a small server that speaks the agent's side of the API, and an agent in front of it.
 
-
 pub(crate) mod authority;
 pub(crate) mod server;
 

@@ -40,6 +40,9 @@ struct Shared {
     config: Arc<ServerConfig>,
 }
 
+/// Looks at a signing request as it comes in.
+pub(crate) type Look = Box<dyn Fn(&CsrRequest) + Send>;
+
 /// What the server knows and answers.
 pub(crate) struct Script {
     /// Tokens that have not been used.
@@ -62,7 +65,7 @@ pub(crate) struct Script {
     /// Answers instead of the usual: the end of a path, and a status. The first that fits.
     pub(crate) refuse: Vec<(&'static str, u16)>,
     /// Called with each request before it is answered.
-    pub(crate) on_request: Option<Box<dyn Fn(&CsrRequest) + Send>>,
+    pub(crate) on_request: Option<Look>,
 }
 
 impl FakeServer {

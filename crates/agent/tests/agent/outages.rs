@@ -1,0 +1,157 @@
+//! When the server is away, refuses, or is back: nothing is lost, nothing is done twice, and trouble is told.
+
+use certctl_agent::agent::Agent;
+use certctl_agent::run::Ended;
+use certctl_agent::vitals::{TroubleKind, Vitals};
+use certctl_testkit::{wait_for, wait_until};
+use serde_json::json;
+
+use crate::common::server::{deployment_item, request_item};
+use crate::common::{FakeServer, Host, LONG, files_in, quick};
+
+async fn vitals(host: &Host, what: &str, fits: impl Fn(&Vitals) -> bool) -> Vitals {
+    wait_for(what, LONG, async || Vitals::load(&host.state).unwrap().filter(&fits)).await
+}
+
+#[tokio::test]
+async fn a_request_that_could_not_be_sent_is_sent_when_the_server_is_back_even_by_the_next_process() {
+    let mut server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    server.script().refuse.push(("/csr", 503));
+    let running = host.start().await;
+    server.hand_out(request_item("job-1", "mc-web"));
+    wait_until("a letter", LONG, async || files_in(&host.state.join("outbox")) == ["job-1~request.json"]).await;
+    server.down().await;
+    running.kill().await;
+    server.script().refuse.clear();
+    // The next process begins while the server is still away, and has nothing but the outbox.
+    let running = host.start().await;
+    vitals(&host, "trouble", |vitals| vitals.trouble.as_ref().is_some_and(|t| t.kind == TroubleKind::Unreachable)).await;
+    server.up().await;
+    assert_eq!(server.request(0).await.fence, Some(1));
+    wait_until("an empty outbox", LONG, async || files_in(&host.state.join("outbox")).is_empty()).await;
+    assert_eq!(server.script().requests.len(), 1, "sent once");
+    vitals(&host, "the end of the trouble", |vitals| vitals.trouble.is_none()).await;
+    assert_eq!(running.stop().await, Ended::Stopped);
+}
+
+#[tokio::test]
+async fn a_result_waits_for_the_server_while_the_certificate_is_already_in_place() {
+    let mut server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    let running = host.start().await;
+    server.hand_out(request_item("job-key", "mc-web"));
+    let request = server.request(0).await;
+    server.issue(&request, "ver-1");
+    server.script().refuse.push(("/status", 503));
+    server.hand_out(deployment_item("job-1", "mc-web", "tgt-1", host.files_target("web")));
+    wait_until("a letter", LONG, async || files_in(&host.state.join("outbox")) == ["job-1~report.json"]).await;
+    assert!(host.path("web.pem").exists());
+    server.down().await;
+    server.script().refuse.clear();
+    server.up().await;
+    assert_eq!(server.result_of("job-1").await.status, "Completed");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_was_cut_short_is_finished_by_the_next_process_and_told_under_its_fence() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    let running = host.start().await;
+    server.hand_out(request_item("job-key", "mc-web"));
+    let request = server.request(0).await;
+    server.issue(&request, "ver-1");
+    // The first reload hangs; the second, after the crash, ends at once.
+    let script = format!("if [ -e {0}/once ]; then exit 0; fi; touch {0}/once; sleep 600", host.root.display());
+    host.allow(&["sh", "-c", &script]);
+    let mut config = host.files_target("web");
+    config["reload_command"] = json!(["sh", "-c", script]);
+    server.hand_out(deployment_item("job-1", "mc-web", "tgt-1", config));
+    wait_until("the reload", LONG, async || host.path("once").exists()).await;
+    running.kill().await;
+    assert_eq!(files_in(&host.state.join("jobs")), ["job-1.json"]);
+    assert!(server.result("job-1").is_none());
+    let running = host.start().await;
+    let result = server.result_of("job-1").await;
+    assert_eq!((result.status.as_str(), result.fence), ("Completed", Some(1)), "{result:?}");
+    assert!(result.steps.iter().any(|step| step.step == "recover"), "{:?}", result.steps);
+    wait_until("nothing in hand", LONG, async || files_in(&host.state.join("jobs")).is_empty()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_retired_agent_ends_for_good() {
+    let server = FakeServer::start().await;
+    for path in ["/heartbeat", "/work"] {
+        let host = Host::enrolled(&server).await;
+        server.script().refuse = vec![(path, 410)];
+        let running = host.start().await;
+        assert_eq!(running.ended().await, Ended::Retired, "{path}");
+        let vitals = Vitals::load(&host.state).unwrap().unwrap();
+        assert!(vitals.stopped_at.is_some() && vitals.trouble.is_some_and(|trouble| trouble.kind == TroubleKind::Retired));
+        server.script().refuse.clear();
+    }
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_told_with_what_to_do_and_forgiven_when_it_is_accepted_again() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    server.script().refuse = vec![("/heartbeat", 401), ("/work", 403)];
+    let running = host.start().await;
+    let refused = vitals(&host, "the refusal", |vitals| vitals.trouble.is_some()).await.trouble.unwrap();
+    assert_eq!(refused.kind, TroubleKind::Refused);
+    assert!(refused.hint.unwrap().contains("certctl-agent enroll --replace"));
+    server.script().refuse.clear();
+    vitals(&host, "the end of the refusal", |vitals| vitals.trouble.is_none()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn failures_are_not_answered_with_a_storm() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    server.script().refuse = vec![("/work", 500)];
+    let running = host.start().await;
+    let beats = async || server.script().heartbeats;
+    wait_until("heartbeats in spite of it", LONG, async || beats().await >= 3).await;
+    server.script().refuse.clear();
+    wait_until("questions", LONG, async || server.script().questions > 0).await;
+    // A server that answers at once without work is asked at a pace: 20 ms here, and the server holds each question besides.
+    let before = server.script().questions;
+    let from = beats().await;
+    wait_until("some time", LONG, async || beats().await >= from + 10).await;
+    assert!(server.script().questions - before < 60);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_clock_is_told_and_not_corrected() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    server.script().skew_ms = 45_000;
+    let running = host.start().await;
+    assert!(vitals(&host, "the skew", |vitals| vitals.clock_skew_ms == Some(45_000)).await.clock_is_off());
+    server.script().skew_ms = -5;
+    assert!(!vitals(&host, "the right time", |vitals| vitals.clock_skew_ms == Some(-5)).await.clock_is_off());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn two_agents_do_not_share_a_state_directory() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    let running = host.start().await;
+    let error = host.state.lock().await.unwrap_err();
+    assert!(error.to_string().contains("another certctl-agent") && error.advice().unwrap().contains("--state-dir"));
+    running.stop().await;
+    host.state.lock().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_enrolled_says_how() {
+    let host = Host::new();
+    let error = Agent::open(&host.state, None, quick()).unwrap_err();
+    assert!(error.to_string().contains("not enrolled") && error.advice().unwrap().contains("certctl-agent enroll"));
+}

@@ -1,0 +1,181 @@
+//! One look at everything that is measured, and its series. What the table names has a line here, or this does not compile.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use certctl_domain::agent::AgentStatus;
+use certctl_domain::auth::Permission;
+use certctl_domain::certificate::CertificateStatus;
+use certctl_domain::job::{JobKind, JobStatus};
+use certctl_domain::time::Timestamp;
+use certctl_engine::metrics::{Answer, Durations, IssuerLabels, TaskLabels};
+use certctl_engine::stats::{self, Fleet, TaskState};
+use certctl_engine::{Ctx, Result};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::Sources;
+use super::process::Process;
+use super::requests::RequestLabels;
+use super::series::Series;
+use super::table::Metric;
+use crate::listener::ListenerCounts;
+use crate::state::Version;
+use crate::tls::TlsStatus;
+
+/// Everything that is measured, as of one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    now: Timestamp,
+    started_at: Timestamp,
+    version: Version,
+    fleet: Fleet,
+    queue_age: Duration,
+    tasks: Vec<TaskState>,
+    task_durations: Durations<TaskLabels>,
+    answers: BTreeMap<(&'static str, Answer), u64>,
+    answer_durations: Durations<IssuerLabels>,
+    request_durations: prometheus_client::metrics::family::Family<RequestLabels, Histogram>,
+    requests_in_flight: i64,
+    connections: ListenerCounts,
+    tls: TlsStatus,
+    pool: (usize, usize),
+    process: Option<Process>,
+}
+
+impl Snapshot {
+    /// Looks at everything. Three statements to the database, however large the fleet is.
+    ///
+    /// # Errors
+    /// When `metrics.read` is held for a part of the fleet only, or the database fails.
+    pub async fn take(ctx: &Ctx, sources: &Sources, version: &Version) -> Result<Self> {
+        let engine = ctx.engine();
+        let fleet = stats::fleet(ctx, Permission::MetricsRead).await?;
+        // Of the pool, before the next statements take a connection out of it.
+        let pool = engine.store().db().pool_size();
+        Ok(Self {
+            now: ctx.now(),
+            started_at: sources.started_at,
+            version: version.clone(),
+            fleet,
+            queue_age: stats::queue_age(ctx).await?,
+            tasks: stats::tasks(ctx).await?,
+            task_durations: engine.metrics().task_durations().clone(),
+            answers: engine.metrics().answers(),
+            answer_durations: engine.metrics().answer_durations().clone(),
+            request_durations: sources.requests.durations().clone(),
+            requests_in_flight: sources.requests.in_flight(),
+            connections: sources.listener.counts(),
+            tls: sources.tls.status(),
+            pool,
+            process: tokio::task::spawn_blocking(Process::look).await.ok().flatten(),
+        })
+    }
+
+    /// Writes the series of a metric.
+    fn write(&self, metric: Metric, series: Series<'_>) -> fmt::Result {
+        let fleet = &self.fleet;
+        match metric {
+            Metric::CertificateTotal => series.gauge(fleet.certificates()),
+            Metric::CertificateActive => series.gauge(fleet.certificates_in(CertificateStatus::Active)),
+            Metric::CertificateExpiringSoon => series.gauge(fleet.certificates_in(CertificateStatus::Expiring)),
+            Metric::CertificateExpired => series.gauge(fleet.certificates_in(CertificateStatus::Expired)),
+            Metric::CertificateRevoked => series.gauge(fleet.certificates_in(CertificateStatus::Revoked)),
+            Metric::Certificates => {
+                series.gauges(CertificateStatus::ALL.map(|status| ([status.as_str()], fleet.certificates_in(status))))
+            }
+            Metric::CertificateVersionsIssued => series.counter(ever(fleet.issued())),
+            Metric::CertificateIssueFailures => series.counter(ever(fleet.issue_failures())),
+            Metric::CertificateVersionsRevoked => series.counter(ever(fleet.revoked())),
+            Metric::AgentTotal => series.gauge(fleet.agents()),
+            Metric::AgentOnline => series.gauge(fleet.agents_heard_of()),
+            Metric::Agents => series.gauges(AGENT_STATUSES.map(|status| ([status.as_str()], fleet.agents_in(status)))),
+            Metric::Targets => series.gauge(fleet.targets()),
+            Metric::JobPending => series.gauge(fleet.jobs_in(JobStatus::Pending)),
+            Metric::Jobs => series.gauges(JobStatus::ALL.map(|status| ([status.as_str()], fleet.jobs_in(status)))),
+            Metric::JobCompleted => series.counter(ever(fleet.all_jobs_ended(JobStatus::Completed))),
+            Metric::JobFailed => series.counter(ever(fleet.all_jobs_ended(JobStatus::Failed))),
+            Metric::JobsEnded => series.counters(JobKind::ALL.into_iter().flat_map(|kind| {
+                let ends = JobStatus::ALL.into_iter().filter(|status| status.is_over());
+                ends.map(move |status| ([kind.as_str(), status.as_str()], ever(fleet.jobs_ended(kind, status))))
+            })),
+            Metric::JobQueueAge => series.gauge(self.queue_age.as_secs_f64()),
+            Metric::TaskLastSuccess => {
+                series.gauges(self.tasks.iter().map(|task| ([task.name], task.succeeded_at.map_or(0.0, unix_seconds))))
+            }
+
+            Metric::Issuance => {
+                let mut outcomes: BTreeMap<[&'static str; 2], u64> = BTreeMap::new();
+                for ((issuer, answer), n) in &self.answers {
+                    *outcomes.entry([issuer, answer.outcome()]).or_default() += n;
+                }
+                series.counters(outcomes)
+            }
+            Metric::IssuanceFailures => series.counters(self.answers.iter().filter_map(|((issuer, answer), n)| match answer {
+                Answer::Failed(class) => Some(([*issuer, *class], *n)),
+                Answer::Issued | Answer::Pending => None,
+            })),
+            Metric::IssuanceDuration => self.answer_durations.encode(series.out),
+            Metric::TaskRuns => series.counters(self.tasks.iter().flat_map(|task| {
+                [([task.name, "success"], task.here.runs), ([task.name, "failure"], task.here.failures)]
+            })),
+            Metric::TaskItems => series.counters(self.tasks.iter().map(|task| ([task.name], task.here.done))),
+            Metric::TaskDuration => self.task_durations.encode(series.out),
+            Metric::TaskLeaseHeld => series.gauges(self.tasks.iter().map(|task| ([task.name], i64::from(task.runs_here)))),
+
+            Metric::HttpRequestDuration => self.request_durations.encode(series.out),
+            Metric::HttpRequestsInFlight => series.gauge(self.requests_in_flight),
+            Metric::ConnectionsOpen => series.gauge(self.connections.open),
+            Metric::ConnectionsAccepted => series.counter(self.connections.accepted),
+            Metric::ConnectionFailures => series.counters([
+                (["handshake_failed"], self.connections.handshake_failed),
+                (["handshake_timed_out"], self.connections.handshake_timed_out),
+                (["plain_http"], self.connections.plain_http),
+                (["timed_out"], self.connections.timed_out),
+            ]),
+            Metric::TlsCertificateExpiry => series.gauge(unix_seconds(self.tls.not_after)),
+            Metric::TlsReloads => series.counters([(["replaced"], self.tls.replaced), (["failed"], self.tls.failed)]),
+            Metric::TlsReloadFailing => series.gauge(i64::from(self.tls.problem.is_some())),
+            Metric::DatabaseConnectionsInUse => series.gauge(self.pool.0),
+            Metric::DatabaseConnectionsOpen => series.gauge(self.pool.1),
+
+            Metric::Uptime => series.gauge(self.now.since(self.started_at).as_secs_f64()),
+            Metric::BuildInfo => series.info(&[&self.version.version, &self.version.commit]),
+            Metric::ProcessStartTime => series.gauge(unix_seconds(self.started_at)),
+            Metric::ProcessCpu => self.process.map_or(Ok(()), |process| series.counter(process.cpu_seconds)),
+            Metric::ProcessResidentMemory => self.process.map_or(Ok(()), |process| series.gauge(whole(process.resident_bytes))),
+            Metric::ProcessVirtualMemory => self.process.map_or(Ok(()), |process| series.gauge(whole(process.virtual_bytes))),
+            Metric::ProcessOpenFds => self.process.map_or(Ok(()), |process| series.gauge(whole(process.open_fds))),
+            Metric::ProcessMaxFds => self.process.map_or(Ok(()), |process| series.gauge(whole(process.max_fds))),
+        }
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for metric in Metric::ALL.iter().copied() {
+            let out = encoder.encode_descriptor(metric.stem(), metric.help(), metric.unit(), metric.kind())?;
+            self.write(metric, Series { metric, out })?;
+        }
+        Ok(())
+    }
+}
+
+/// A count from the database.
+fn ever(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+/// A number that the encoder can write, which knows no larger ones.
+fn whole(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A float holds microseconds since 1970 exactly for two centuries and a half.
+fn unix_seconds(at: Timestamp) -> f64 {
+    at.unix_micros() as f64 / 1e6
+}
+
+const AGENT_STATUSES: [AgentStatus; 3] = [AgentStatus::Online, AgentStatus::Offline, AgentStatus::Degraded];
