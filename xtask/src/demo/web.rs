@@ -63,7 +63,7 @@ impl Site {
             Web::Listener => {
                 let mut listener = bound(agent);
                 listener.args(["demo-listener", "--listen", &self.address.to_string()]);
-                listener.arg("--cert").arg(&self.certificate).arg("--key").arg(&self.key);
+                listener.arg("--certificate").arg(&self.certificate).arg("--key").arg(&self.key);
                 children.start("listener", listener)?;
             }
         }

@@ -25,8 +25,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::api::{
-    Accepted, Authorized, AuthorizedAgent, Body, Created, Json, Listing, NoContent, Operation, OptionalBody, Part, Path, Peer, Public, Query, Rows,
-    RowsParams,
+    Accepted, Authorized, AuthorizedAgent, Body, Created, Json, Listing, NoContent, Operation, OptionalBody, Part, Path, Peer, Public,
+    Query, Rows, RowsParams,
 };
 use crate::problem::{Answer, Problem};
 use crate::state::AppState;
@@ -41,7 +41,9 @@ impl FromRequestParts<AppState> for Which {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Answer<Self> {
         let Path(text) = Path::<String>::from_request_parts(parts, state).await?;
         let found = resolve(state.engine.store().db(), &text).await?;
-        found.map(Self).ok_or_else(|| Error::not_found("agent", text.chars().take(64).filter(|c| !c.is_control()).collect::<String>()).into())
+        found
+            .map(Self)
+            .ok_or_else(|| Error::not_found("agent", text.chars().take(64).filter(|c| !c.is_control()).collect::<String>()).into())
     }
 }
 
@@ -129,11 +131,16 @@ pub async fn explain(ctx: Authorized<perm::AgentRead>, Which(id): Which) -> Answ
 ///
 /// # Errors
 /// As [`list`].
-pub async fn retire(ctx: Authorized<perm::AgentRetire>, Which(id): Which, Query(how): Query<HowToRetire>) -> Answer<Json<RetireAgentResponse>> {
+pub async fn retire(
+    ctx: Authorized<perm::AgentRetire>,
+    Which(id): Which,
+    Query(how): Query<HowToRetire>,
+) -> Answer<Json<RetireAgentResponse>> {
     if how.force && how.reason.trim().is_empty() {
         return Err(certctl_domain::noun::Refusal::field("reason", "must be given with force").into());
     }
-    let (agent, already_retired, counts) = agents::retire(&ctx, &id, if how.force { Retire::Cascade } else { Retire::Unused }, &how.reason).await?;
+    let (agent, already_retired, counts) =
+        agents::retire(&ctx, &id, if how.force { Retire::Cascade } else { Retire::Unused }, &how.reason).await?;
     let retired_at = agent.retired_at.unwrap_or_else(|| ctx.now());
     Ok(Json(RetireAgentResponse { retired_at, already_retired, cascade: how.force, counts }))
 }
@@ -142,7 +149,10 @@ pub async fn retire(ctx: Authorized<perm::AgentRetire>, Which(id): Which, Query(
 ///
 /// # Errors
 /// As [`list`].
-pub async fn create_token(ctx: Authorized<perm::AgentEdit>, OptionalBody(body): OptionalBody<EnrollmentTokenDraft>) -> Answer<Created<MintedEnrollmentToken>> {
+pub async fn create_token(
+    ctx: Authorized<perm::AgentEdit>,
+    OptionalBody(body): OptionalBody<EnrollmentTokenDraft>,
+) -> Answer<Created<MintedEnrollmentToken>> {
     let life = body.expires_in_seconds.map_or(ctx.engine().options().token_life, time::Duration::seconds);
     let minted = agents::mint_token(&ctx, body.agent_name, body.labels, life).await?;
     let location = format!("/api/v1/agents/enrollment-tokens/{}", minted.token.id);
@@ -196,7 +206,11 @@ pub async fn enroll(public: Public, peer: Peer, Body(body): Body<EnrollRequest>)
 ///
 /// # Errors
 /// As [`list`].
-pub async fn heartbeat(ctx: AuthorizedAgent<perm::AgentHeartbeat>, peer: Peer, OptionalBody(facts): OptionalBody<AgentFacts>) -> Answer<Json<HeartbeatResponse>> {
+pub async fn heartbeat(
+    ctx: AuthorizedAgent<perm::AgentHeartbeat>,
+    peer: Peer,
+    OptionalBody(facts): OptionalBody<AgentFacts>,
+) -> Answer<Json<HeartbeatResponse>> {
     let clock_skew_ms = agents::heartbeat(&ctx, ctx.id(), facts, address(peer));
     let next_in_seconds = ctx.engine().options().heartbeat_every.whole_seconds();
     Ok(Json(HeartbeatResponse { status: "ok".to_owned(), server_time: ctx.now(), clock_skew_ms, next_in_seconds }))
@@ -243,7 +257,11 @@ pub async fn certificate(
 ///
 /// # Errors
 /// As [`list`].
-pub async fn report(ctx: AuthorizedAgent<perm::AgentJobComplete>, Path((_, job)): Path<(AgentId, JobId)>, Body(body): Body<JobReport>) -> Answer<Json<Job>> {
+pub async fn report(
+    ctx: AuthorizedAgent<perm::AgentJobComplete>,
+    Path((_, job)): Path<(AgentId, JobId)>,
+    Body(body): Body<JobReport>,
+) -> Answer<Json<Job>> {
     let progress = match body.status.as_str() {
         "Running" => Progress::Running,
         "Completed" => Progress::Completed,

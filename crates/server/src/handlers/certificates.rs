@@ -50,7 +50,11 @@ pub async fn archive(ctx: Authorized<perm::CertDelete>, Named(id): Named<Certifi
 ///
 /// # Errors
 /// As [`create`].
-pub async fn versions(ctx: Authorized<perm::CertRead>, Named(id): Named<Certificate>, params: RowsParams<Version>) -> Answer<Listing<Version>> {
+pub async fn versions(
+    ctx: Authorized<perm::CertRead>,
+    Named(id): Named<Certificate>,
+    params: RowsParams<Version>,
+) -> Answer<Listing<Version>> {
     let page = certificates::versions(&ctx, &id, &params.query).await?;
     Ok(params.answer(page))
 }
@@ -59,7 +63,11 @@ pub async fn versions(ctx: Authorized<perm::CertRead>, Named(id): Named<Certific
 ///
 /// # Errors
 /// As [`create`].
-pub async fn renew(ctx: Authorized<perm::CertIssue>, Named(id): Named<Certificate>, OptionalBody(_): OptionalBody<RenewRequest>) -> Answer<Accepted<WorkAccepted>> {
+pub async fn renew(
+    ctx: Authorized<perm::CertIssue>,
+    Named(id): Named<Certificate>,
+    OptionalBody(_): OptionalBody<RenewRequest>,
+) -> Answer<Accepted<WorkAccepted>> {
     let (fresh, jobs) = certificates::renew(&ctx, &id).await?;
     Ok(accepted(if fresh { "accepted" } else { "already_running" }, jobs))
 }
@@ -68,7 +76,11 @@ pub async fn renew(ctx: Authorized<perm::CertIssue>, Named(id): Named<Certificat
 ///
 /// # Errors
 /// As [`create`].
-pub async fn deploy(ctx: Authorized<perm::CertIssue>, Named(id): Named<Certificate>, OptionalBody(body): OptionalBody<DeployRequest>) -> Answer<Accepted<WorkAccepted>> {
+pub async fn deploy(
+    ctx: Authorized<perm::CertIssue>,
+    Named(id): Named<Certificate>,
+    OptionalBody(body): OptionalBody<DeployRequest>,
+) -> Answer<Accepted<WorkAccepted>> {
     let jobs = certificates::deploy(&ctx, &id, body.target_id.as_ref()).await?;
     Ok(accepted("accepted", jobs))
 }
@@ -87,7 +99,11 @@ pub async fn deployments(ctx: Authorized<perm::CertRead>, Named(id): Named<Certi
 ///
 /// # Errors
 /// As [`create`].
-pub async fn revoke(ctx: Authorized<perm::CertRevoke>, Named(id): Named<Certificate>, OptionalBody(body): OptionalBody<RevokeRequest>) -> Answer<Json<Revoked>> {
+pub async fn revoke(
+    ctx: Authorized<perm::CertRevoke>,
+    Named(id): Named<Certificate>,
+    OptionalBody(body): OptionalBody<RevokeRequest>,
+) -> Answer<Json<Revoked>> {
     let what = match (body.serial_number, body.version_id) {
         (Some(_), Some(_)) => {
             return Err(Error::invalid("invalid_field", "serial_number and version_id: give one of them").into());
@@ -105,7 +121,11 @@ pub async fn revoke(ctx: Authorized<perm::CertRevoke>, Named(id): Named<Certific
 ///
 /// # Errors
 /// As [`create`].
-pub async fn submit_csr(ctx: Authorized<perm::CertIssue>, Named(id): Named<Certificate>, Body(body): Body<SubmitCsrRequest>) -> Answer<Accepted<WorkAccepted>> {
+pub async fn submit_csr(
+    ctx: Authorized<perm::CertIssue>,
+    Named(id): Named<Certificate>,
+    Body(body): Body<SubmitCsrRequest>,
+) -> Answer<Accepted<WorkAccepted>> {
     let job = certificates::submit_csr(&ctx, &id, &body.csr_pem).await?;
     Ok(accepted("accepted", vec![job]))
 }

@@ -77,7 +77,11 @@ pub async fn approve(ctx: Authorized<perm::ApprovalApprove>, Path(id): Path<JobI
 ///
 /// # Errors
 /// As [`list`].
-pub async fn reject(ctx: Authorized<perm::ApprovalReject>, Path(id): Path<JobId>, OptionalBody(body): OptionalBody<RejectRequest>) -> Answer<Json<Job>> {
+pub async fn reject(
+    ctx: Authorized<perm::ApprovalReject>,
+    Path(id): Path<JobId>,
+    OptionalBody(body): OptionalBody<RejectRequest>,
+) -> Answer<Json<Job>> {
     Ok(Json(approve::reject(&ctx, &id, &body.reason).await?))
 }
 
@@ -85,7 +89,11 @@ pub async fn reject(ctx: Authorized<perm::ApprovalReject>, Path(id): Path<JobId>
 ///
 /// # Errors
 /// As [`list`].
-pub async fn verify(ctx: Authorized<perm::VerificationRun>, Path(id): Path<JobId>, Body(body): Body<VerifyRequest>) -> Answer<Json<VerifyResponse>> {
+pub async fn verify(
+    ctx: Authorized<perm::VerificationRun>,
+    Path(id): Path<JobId>,
+    Body(body): Body<VerifyRequest>,
+) -> Answer<Json<VerifyResponse>> {
     let seen = Some(body.actual_fingerprint.to_ascii_lowercase()).filter(|seen| !seen.is_empty());
     let verified = body.verified && seen.as_deref() == Some(body.expected_fingerprint.to_ascii_lowercase().as_str());
     let witness = Witness { verified, actual_fingerprint: seen, at: ctx.now(), error: body.error };
@@ -99,9 +107,12 @@ pub async fn verify(ctx: Authorized<perm::VerificationRun>, Path(id): Path<JobId
 /// As [`list`].
 pub async fn verification(ctx: Authorized<perm::VerificationRead>, Path(id): Path<JobId>) -> Answer<Json<VerificationResult>> {
     let job = jobs::get(&ctx, &id).await?;
-    let verification = job.verification.ok_or_else(|| Error::not_found("verification of job", &id).hint("only deployments are verified"))?;
-    let witnesses: Vec<(&str, Witness)> =
-        [("agent", verification.agent), ("server", verification.server)].into_iter().filter_map(|(who, witness)| Some((who, witness?))).collect();
+    let verification =
+        job.verification.ok_or_else(|| Error::not_found("verification of job", &id).hint("only deployments are verified"))?;
+    let witnesses: Vec<(&str, Witness)> = [("agent", verification.agent), ("server", verification.server)]
+        .into_iter()
+        .filter_map(|(who, witness)| Some((who, witness?)))
+        .collect();
     let last = witnesses.iter().map(|(_, witness)| witness).max_by_key(|witness| witness.at);
     Ok(Json(VerificationResult {
         job_id: job.id,

@@ -18,7 +18,9 @@ pub async fn test(ctx: Authorized<perm::TargetEdit>, Named(id): Named<Target>) -
     let agent = agents::get(&ctx, &target.agent_id).await?;
     let (status, message) = match agent.status {
         AgentStatus::Offline => ("failed", format!("agent `{}` is offline, so nothing can be put on the target now", agent.name)),
-        AgentStatus::Online | AgentStatus::Degraded => ("ok", format!("the settings are valid and agent `{}` is {}", agent.name, agent.status.as_str())),
+        AgentStatus::Online | AgentStatus::Degraded => {
+            ("ok", format!("the settings are valid and agent `{}` is {}", agent.name, agent.status.as_str()))
+        }
     };
     Ok(Json(Tested { status: status.to_owned(), message }))
 }

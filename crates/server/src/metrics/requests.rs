@@ -53,8 +53,7 @@ impl Default for RequestMetrics {
 
 impl Requests for RequestMetrics {
     fn seen(&self, request: &RequestSeen<'_>) {
-        let labels =
-            RequestLabels { method: request.method.to_owned(), route: request.route.to_owned(), status: class_of(request.status) };
+        let labels = RequestLabels { method: request.method.to_owned(), route: request.route.to_owned(), status: class_of(request.status) };
         self.durations.get_or_create(&labels).observe(request.took.as_secs_f64());
     }
 }

@@ -19,7 +19,10 @@ impl Series<'_> {
     }
 
     /// A gauge by its labels.
-    pub(super) fn gauges<const N: usize, V: EncodeGaugeValue>(mut self, all: impl IntoIterator<Item = ([&'static str; N], V)>) -> fmt::Result {
+    pub(super) fn gauges<const N: usize, V: EncodeGaugeValue>(
+        mut self,
+        all: impl IntoIterator<Item = ([&'static str; N], V)>,
+    ) -> fmt::Result {
         for (labels, value) in all {
             self.out.encode_family(&labelled(self.metric, &labels))?.encode_gauge(&value)?;
         }

@@ -83,9 +83,7 @@ impl Snapshot {
             Metric::CertificateExpiringSoon => series.gauge(fleet.certificates_in(CertificateStatus::Expiring)),
             Metric::CertificateExpired => series.gauge(fleet.certificates_in(CertificateStatus::Expired)),
             Metric::CertificateRevoked => series.gauge(fleet.certificates_in(CertificateStatus::Revoked)),
-            Metric::Certificates => {
-                series.gauges(CertificateStatus::ALL.map(|status| ([status.as_str()], fleet.certificates_in(status))))
-            }
+            Metric::Certificates => series.gauges(CertificateStatus::ALL.map(|status| ([status.as_str()], fleet.certificates_in(status)))),
             Metric::CertificateVersionsIssued => series.counter(ever(fleet.issued())),
             Metric::CertificateIssueFailures => series.counter(ever(fleet.issue_failures())),
             Metric::CertificateVersionsRevoked => series.counter(ever(fleet.revoked())),
@@ -118,9 +116,9 @@ impl Snapshot {
                 Answer::Issued | Answer::Pending => None,
             })),
             Metric::IssuanceDuration => self.answer_durations.encode(series.out),
-            Metric::TaskRuns => series.counters(self.tasks.iter().flat_map(|task| {
-                [([task.name, "success"], task.here.runs), ([task.name, "failure"], task.here.failures)]
-            })),
+            Metric::TaskRuns => series.counters(
+                self.tasks.iter().flat_map(|task| [([task.name, "success"], task.here.runs), ([task.name, "failure"], task.here.failures)]),
+            ),
             Metric::TaskItems => series.counters(self.tasks.iter().map(|task| ([task.name], task.here.done))),
             Metric::TaskDuration => self.task_durations.encode(series.out),
             Metric::TaskLeaseHeld => series.gauges(self.tasks.iter().map(|task| ([task.name], i64::from(task.runs_here)))),

@@ -131,5 +131,4 @@ pub(super) const TABLE: &[(&str, Who)] = &[
 ];
 
 /// Operations that say the same to everybody who holds the permission in some scope, because what they say lies in none.
-pub(super) const OUTSIDE_OF_SCOPES: &[&str] =
-    &["GET /api/v1/auth/permissions", "GET /api/v1/issuer-kinds", "GET /api/v1/target-kinds"];
+pub(super) const OUTSIDE_OF_SCOPES: &[&str] = &["GET /api/v1/auth/permissions", "GET /api/v1/issuer-kinds", "GET /api/v1/target-kinds"];
