@@ -52,7 +52,12 @@ pub(crate) fn note_use(agent: &Agent, undertaking: &Undertaking, story: &DeployR
     }
 }
 
-async fn deploy(agent: &Agent, item: &WorkItem, narrator: &Narrator, begun: &mut Option<Undertaking>) -> Result<DeployReport, ConnectorError> {
+async fn deploy(
+    agent: &Agent,
+    item: &WorkItem,
+    narrator: &Narrator,
+    begun: &mut Option<Undertaking>,
+) -> Result<DeployReport, ConnectorError> {
     let (target_id, target) = target(item)?;
     let issued = fetch(agent, item).await?;
     let material = material(agent, item, &issued)?;
@@ -113,7 +118,8 @@ fn material(agent: &Agent, item: &WorkItem, issued: &AgentCertificate) -> Result
     if item.version_id.as_ref().is_some_and(|wanted| *wanted != issued.version_id) {
         return Err(refuse(&format!("it is version {}", issued.version_id)));
     }
-    let chain = Chain::parse_pem(&issued.certificate_pem).map_err(|e| ConnectorError::permanent("the issued certificate cannot be read").caused_by(e))?;
+    let chain = Chain::parse_pem(&issued.certificate_pem)
+        .map_err(|e| ConnectorError::permanent("the issued certificate cannot be read").caused_by(e))?;
     let leaf = chain.leaf();
     if *leaf.fingerprint() != issued.fingerprint_sha256 {
         return Err(refuse(&format!("its fingerprint is {}", leaf.fingerprint().as_str())));

@@ -48,10 +48,14 @@ pub enum Anchor {
 pub async fn enroll(state: &StateDir, _lock: &Lock, enrollment: Enrollment) -> Result<Identity, ConnectorError> {
     check_token(&enrollment.token)?;
     let url: Url = enrollment.server.parse().map_err(|e| {
-        ConnectorError::permanent(format!("`{}` is not a URL", enrollment.server)).hint("e.g. https://certctl.example.test:8443").caused_by(e)
+        ConnectorError::permanent(format!("`{}` is not a URL", enrollment.server))
+            .hint("e.g. https://certctl.example.test:8443")
+            .caused_by(e)
     })?;
     if url.scheme() != "https" {
-        return Err(ConnectorError::permanent(format!("`{url}` must begin with https://: the agent's credential never travels in the clear")));
+        return Err(ConnectorError::permanent(format!(
+            "`{url}` must begin with https://: the agent's credential never travels in the clear"
+        )));
     }
     let ca_pem = match &enrollment.anchor {
         Anchor::System => None,
@@ -77,7 +81,9 @@ pub async fn enroll(state: &StateDir, _lock: &Lock, enrollment: Enrollment) -> R
 
 fn keep(state: &StateDir, address: Address, answer: &EnrollResponse, secret: &Secret<String>) -> Result<Identity, ConnectorError> {
     if !answer.credential_prefix.starts_with("ca_") {
-        return Err(ConnectorError::permanent("the server's answer is not one that this agent understands").hint("are both of the same release?"));
+        return Err(
+            ConnectorError::permanent("the server's answer is not one that this agent understands").hint("are both of the same release?")
+        );
     }
     let trust = if let Some(pem) = &address.ca_pem {
         write_private(&state.join(CA_FILE), pem.as_bytes())?;
@@ -179,7 +185,8 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_told_apart_before_anything_is_sent() {
-        for (text, why) in [("", "empty"), ("ck_abc_def", "API key"), ("ca_1_x", "another agent"), ("abc", "ce_"), ("ce_a b", "characters")] {
+        for (text, why) in [("", "empty"), ("ck_abc_def", "API key"), ("ca_1_x", "another agent"), ("abc", "ce_"), ("ce_a b", "characters")]
+        {
             let error = check_token(&Secret::new(text.to_owned())).unwrap_err();
             assert!(error.to_string().contains(why), "{text}: {error}");
         }

@@ -64,8 +64,12 @@ impl Executor {
         if self.agent.outbox.holds(&foreign.job, foreign.fence) {
             return false;
         }
-        let error = ConnectorError::unsupported(format!("this agent (version {}) does not understand the work: {}", env!("CARGO_PKG_VERSION"), foreign.why))
-            .hint("upgrade certctl-agent on this machine");
+        let error = ConnectorError::unsupported(format!(
+            "this agent (version {}) does not understand the work: {}",
+            env!("CARGO_PKG_VERSION"),
+            foreign.why
+        ))
+        .hint("upgrade certctl-agent on this machine");
         post(&self.agent, &foreign.job, foreign.fence, outcome::of_error(&error));
         true
     }
@@ -135,7 +139,11 @@ async fn work(agent: &Arc<Agent>, item: &WorkItem, lane: &Mutex<()>, slots: &Sem
             (JobStatus::AwaitingCSR, _) => answer(agent, item).await,
             (JobStatus::Running, JobKind::Deployment) => deploy(agent, item, &narrator).await,
             _ => {
-                let error = ConnectorError::unsupported(format!("an agent has nothing to do for a {} that is {}", item.kind.as_str(), item.status.as_str()));
+                let error = ConnectorError::unsupported(format!(
+                    "an agent has nothing to do for a {} that is {}",
+                    item.kind.as_str(),
+                    item.status.as_str()
+                ));
                 post(agent, &item.id, item.fence, outcome::of_error(&error));
             }
         }

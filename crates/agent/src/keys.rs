@@ -150,7 +150,8 @@ fn key_path(directory: &Path, job: &JobId) -> PathBuf {
 /// A name for a key that was moved aside; no identifier has a `~`.
 fn unused_name(directory: &Path, job: &JobId) -> Result<PathBuf, ConnectorError> {
     (1..=MOST_ASIDE).map(|n| directory.join(format!("{job}~{n}.{EXTENSION}"))).find(|path| !path.exists()).ok_or_else(|| {
-        ConnectorError::permanent(format!("job {job} has asked for {MOST_ASIDE} different keys")).hint("cancel the job and request the certificate anew")
+        ConnectorError::permanent(format!("job {job} has asked for {MOST_ASIDE} different keys"))
+            .hint("cancel the job and request the certificate anew")
     })
 }
 

@@ -48,7 +48,9 @@ impl Listener {
             .with_cert_resolver(Arc::clone(&pair) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let socket = TcpListener::bind(address).await.map_err(|e| {
-            ConnectorError::permanent(format!("cannot listen on {address}")).hint("is another program listening there? Port 0 takes a free one").caused_by(e)
+            ConnectorError::permanent(format!("cannot listen on {address}"))
+                .hint("is another program listening there? Port 0 takes a free one")
+                .caused_by(e)
         })?;
         Ok(Self { socket, config: Arc::new(config), pair })
     }
@@ -158,7 +160,8 @@ impl ResolvesServerCert for Pair {
 const LOOK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_CONNECTIONS: usize = 64;
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nConnection: close\r\n\r\ncertctl demonstration listener\n";
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 31\r\nConnection: close\r\n\r\ncertctl demonstration listener\n";
 
 /// One answer to whatever is asked.
 async fn answer(acceptor: TlsAcceptor, tcp: TcpStream) {

@@ -61,8 +61,12 @@ impl Narrator {
             }
             let speaking = self.speaking.lock().await;
             let steps = self.take();
-            let report =
-                JobReport { status: JobStatus::Running.as_str().to_owned(), fence: Some(fence), steps: steps.clone(), ..JobReport::default() };
+            let report = JobReport {
+                status: JobStatus::Running.as_str().to_owned(),
+                fence: Some(fence),
+                steps: steps.clone(),
+                ..JobReport::default()
+            };
             match agent.server.report(job, &report).await {
                 Ok(()) => agent.pulse.answered(),
                 Err(error) => match Verdict::of(&error) {

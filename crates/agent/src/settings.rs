@@ -63,7 +63,11 @@ pub struct EnrollmentOptions {
 impl fmt::Debug for EnrollmentOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = self.token.as_ref().map(|_| "[redacted]");
-        f.debug_struct("EnrollmentOptions").field("server", &self.server).field("token", &token).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("EnrollmentOptions")
+            .field("server", &self.server)
+            .field("token", &token)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,9 +134,8 @@ impl Settings {
     /// When the configuration file cannot be read or has something in it that is not a setting.
     pub fn load(options: &CommonOptions, surroundings: &Surroundings) -> Result<Self, ConnectorError> {
         let file = match &options.config {
-            Some(path) => FileForm::read(path)?.ok_or_else(|| {
-                ConnectorError::permanent(format!("the configuration file {} does not exist", path.display()))
-            })?,
+            Some(path) => FileForm::read(path)?
+                .ok_or_else(|| ConnectorError::permanent(format!("the configuration file {} does not exist", path.display())))?,
             None => FileForm::read(Path::new(DEFAULT_FILE))?.unwrap_or_default(),
         };
         let options = options.clone();

@@ -52,7 +52,8 @@ pub(crate) async fn from_pin(server: &Url, pin: &Fingerprint) -> Result<String, 
                     continue;
                 };
                 let der = report.chain.get(at).ok_or_else(|| ConnectorError::transient("the server's chain changed while it was read"))?;
-                let pinned = Certificate::parse_der(der).map_err(|e| ConnectorError::permanent("the pinned certificate cannot be read").caused_by(e))?;
+                let pinned = Certificate::parse_der(der)
+                    .map_err(|e| ConnectorError::permanent("the pinned certificate cannot be read").caused_by(e))?;
                 return Ok(pinned.to_pem());
             }
             Err(error) => last = Some(error),

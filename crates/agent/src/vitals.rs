@@ -150,7 +150,9 @@ impl Pulse {
         };
         if news {
             match kind {
-                TroubleKind::Refused => tracing::error!(doing, error = %what, hint = REFUSED_HINT, "the server does not accept this agent; asking now and then"),
+                TroubleKind::Refused => {
+                    tracing::error!(doing, error = %what, hint = REFUSED_HINT, "the server does not accept this agent; asking now and then")
+                }
                 TroubleKind::Unreachable => tracing::warn!(doing, error = %what, hint, "the server cannot be reached; trying again"),
                 TroubleKind::Retired => tracing::warn!(doing, "the server has retired this agent"),
             }

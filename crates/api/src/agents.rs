@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use certctl_domain::agent::{AgentDependencies, AgentFacts, EnrollmentToken};
+use certctl_domain::agent::{Agent, AgentDependencies, AgentFacts, EnrollmentToken};
 use certctl_domain::ids::{AgentId, CertificateId, JobId, VersionId};
 use certctl_domain::job::{JobStep, WorkItem};
 use certctl_domain::time::Timestamp;
@@ -35,7 +35,61 @@ pub struct MintedEnrollmentToken {
     pub command: String,
 }
 
-/// `POST /api/v1/agents` and `POST /api/v1/agents/enroll`: the token is the credential.
+/// `POST /api/v1/agents`: registers an agent ahead of its host. What only the agent itself can know is taken and ignored, so that scripts
+/// can send back what they got.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterAgentRequest {
+    /// Identifier, if the caller chooses it.
+    pub id: Option<AgentId>,
+    /// Unique name.
+    pub name: String,
+    /// The host's name, if it is known.
+    #[serde(default)]
+    pub hostname: String,
+    /// Operating system, if it is known.
+    #[serde(default)]
+    pub os: String,
+    /// Processor architecture, if it is known.
+    #[serde(default)]
+    pub architecture: String,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Ignored.
+    #[schema(read_only, value_type = Option<String>)]
+    pub ip_address: Option<serde::de::IgnoredAny>,
+    /// Ignored.
+    #[schema(read_only, value_type = Option<String>)]
+    pub version: Option<serde::de::IgnoredAny>,
+    /// Ignored.
+    #[schema(read_only, value_type = Option<String>)]
+    pub status: Option<serde::de::IgnoredAny>,
+    /// Ignored.
+    #[schema(read_only, value_type = Option<String>)]
+    pub last_heartbeat_at: Option<serde::de::IgnoredAny>,
+    /// Ignored.
+    #[schema(read_only, value_type = Option<String>)]
+    pub registered_at: Option<serde::de::IgnoredAny>,
+    /// Ignored.
+    #[schema(read_only, value_type = Option<String>)]
+    pub retired_at: Option<serde::de::IgnoredAny>,
+    /// Ignored.
+    #[schema(read_only, value_type = Option<String>)]
+    pub retired_reason: Option<serde::de::IgnoredAny>,
+}
+
+/// An agent that was registered, with the token that will enroll it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RegisteredAgent {
+    /// The agent.
+    #[serde(flatten)]
+    pub agent: Agent,
+    /// The one-time token, shown this once.
+    pub enrollment_token: MintedEnrollmentToken,
+}
+
+/// `POST /api/v1/agents/enroll`: the token is the credential.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrollRequest {

@@ -1,7 +1,7 @@
 //! What is asked about certificates beside create, read, list, replace and delete.
 
 use certctl_domain::certificate::Version;
-use certctl_domain::ids::{CertificateId, JobId, TargetId, VersionId};
+use certctl_domain::ids::{CertificateId, JobId, OwnerId, TargetId, TeamId, VersionId};
 use certctl_domain::job::Job;
 use certctl_domain::x509::{RevocationReason, Serial};
 use serde::{Deserialize, Serialize};
@@ -76,10 +76,10 @@ pub struct ExportedPem {
     pub full_pem: String,
 }
 
-/// What a bulk operation applies to: the ids, or everything that fits all filters given.
+/// `POST /api/v1/certificates/bulk-renew`: the ids, or everything that fits all filters given.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BulkSelection {
+pub struct BulkRenewRequest {
     /// These certificates.
     #[serde(default)]
     pub certificate_ids: Vec<CertificateId>,
@@ -95,6 +95,39 @@ pub struct BulkSelection {
     pub team_id: Option<String>,
 }
 
+/// `POST /api/v1/certificates/bulk-revoke`: the ids, or everything that fits all filters given.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkRevokeRequest {
+    /// Why.
+    pub reason: RevocationReason,
+    /// These certificates.
+    #[serde(default)]
+    pub certificate_ids: Vec<CertificateId>,
+    /// Those of a profile.
+    pub profile_id: Option<String>,
+    /// Those of an owner.
+    pub owner_id: Option<String>,
+    /// Those with a target of an agent.
+    pub agent_id: Option<String>,
+    /// Those of an issuer.
+    pub issuer_id: Option<String>,
+    /// Those of a team.
+    pub team_id: Option<String>,
+}
+
+/// `POST /api/v1/certificates/bulk-reassign`
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkReassignRequest {
+    /// These certificates.
+    pub certificate_ids: Vec<CertificateId>,
+    /// The new owner.
+    pub owner_id: OwnerId,
+    /// The new team; absent leaves it.
+    pub team_id: Option<TeamId>,
+}
+
 /// One that a bulk operation could not do.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct BulkError {
@@ -102,4 +135,60 @@ pub struct BulkError {
     pub certificate_id: String,
     /// Why.
     pub error: String,
+}
+
+/// A job of a bulk renewal.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct BulkEnqueuedJob {
+    /// The certificate.
+    pub certificate_id: CertificateId,
+    /// Its job.
+    pub job_id: JobId,
+}
+
+/// How a bulk renewal went.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct BulkRenewResult {
+    /// Certificates that fit.
+    pub total_matched: usize,
+    /// Those for which a job was started.
+    pub total_enqueued: usize,
+    /// Those that were being renewed already, or are over.
+    pub total_skipped: usize,
+    /// Those that could not be renewed.
+    pub total_failed: usize,
+    /// The jobs.
+    pub enqueued_jobs: Vec<BulkEnqueuedJob>,
+    /// Why some could not.
+    pub errors: Vec<BulkError>,
+}
+
+/// How a bulk revocation went.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct BulkRevokeResult {
+    /// Certificates that fit.
+    pub total_matched: usize,
+    /// Those that were revoked.
+    pub total_revoked: usize,
+    /// Those that were revoked before, archived, or never issued.
+    pub total_skipped: usize,
+    /// Those that could not be revoked.
+    pub total_failed: usize,
+    /// Why some could not.
+    pub errors: Vec<BulkError>,
+}
+
+/// How a bulk reassignment went.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct BulkReassignResult {
+    /// Certificates that were named.
+    pub total_matched: usize,
+    /// Those that have the new owner now.
+    pub total_reassigned: usize,
+    /// Those that had it before.
+    pub total_skipped: usize,
+    /// Those that could not be changed.
+    pub total_failed: usize,
+    /// Why some could not.
+    pub errors: Vec<BulkError>,
 }

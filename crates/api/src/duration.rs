@@ -43,7 +43,7 @@ impl FromStr for DurationText {
 impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let (unit, size) = UNITS.iter().rev().find(|(_, size)| seconds > 0 && seconds % size == 0).copied().unwrap_or(("s", 1));
+        let (unit, size) = UNITS.iter().rev().find(|(_, size)| seconds > 0 && seconds.is_multiple_of(*size)).copied().unwrap_or(("s", 1));
         write!(f, "{}{unit}", seconds / size)
     }
 }

@@ -79,6 +79,28 @@ pub struct AgentFacts {
     pub sent_at: Option<Timestamp>,
 }
 
+/// What a caller gives to register an agent ahead of its host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentDraft {
+    /// Identifier, if the caller chooses it.
+    pub id: Option<AgentId>,
+    /// Unique name.
+    pub name: String,
+    /// The host's name, if it is known.
+    #[serde(default)]
+    pub hostname: String,
+    /// Operating system, if it is known.
+    #[serde(default)]
+    pub os: String,
+    /// Processor architecture, if it is known.
+    #[serde(default)]
+    pub architecture: String,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
 /// A one-time, expiring permission to enrol one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EnrollmentToken {

@@ -13,7 +13,7 @@ macro_rules! permissions {
     ($($name:ident = $text:literal;)*) => {
         /// Something that an actor may be allowed to do.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Permission { $(#[doc = $text] $name,)* }
+        pub enum Permission { $(#[doc = concat!("`", $text, "`")] $name,)* }
 
         impl Permission {
             /// The whole catalogue.
@@ -34,7 +34,7 @@ macro_rules! permissions {
                 const PERMISSION: super::Permission;
             }
             $(
-                #[doc = $text]
+                #[doc = concat!("`", $text, "`")]
                 #[derive(Debug, Clone, Copy)]
                 pub struct $name;
                 impl Asked for $name {
@@ -112,6 +112,14 @@ impl Permission {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|permission| permission.as_str() == text)
+    }
+
+    /// Whether it can hold for one profile or issuer alone. What the others allow lies in no profile and belongs to no issuer, so a
+    /// grant of them in a scope reaches nothing.
+    #[must_use]
+    pub fn has_scopes(self) -> bool {
+        let name = self.as_str();
+        SCOPED.iter().any(|namespace| name.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('.')))
     }
 
     /// The part before the last dot: `auth.key`.
@@ -544,11 +552,9 @@ pub fn system_roles() -> Vec<(&'static str, &'static str, &'static str, Vec<Perm
         .copied()
         .filter(|p| {
             let name = p.as_str();
-            !(name.starts_with("auth.") || name.ends_with(".admin") || agent_only.contains(p))
-                && !matches!(
-                    p,
-                    P::CertBulkRevoke | P::ProfileDelete | P::IssuerDelete | P::AuditExport | P::CaHierarchyManage | P::AgentRetire
-                )
+            let kept_back = [P::CertBulkRevoke, P::ProfileDelete, P::IssuerDelete, P::AuditExport, P::CaHierarchyManage, P::AgentRetire];
+            let of_others = name.starts_with("auth.") || name.ends_with(".admin") || agent_only.contains(p);
+            !of_others && !kept_back.contains(p)
         })
         .collect();
     let mcp = operator
@@ -573,9 +579,22 @@ pub fn system_roles() -> Vec<(&'static str, &'static str, &'static str, Vec<Perm
     ]
 }
 
+/// What belongs to certificates, which have a profile and an issuer, and these two themselves.
+const SCOPED: [&str; 6] = ["cert", "profile", "issuer", "job", "approval", "verification"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_belongs_to_certificates_has_scopes() {
+        for permission in [Permission::CertRead, Permission::JobCancel, Permission::IssuerEdit, Permission::ProfileDelete] {
+            assert!(permission.has_scopes(), "{permission}");
+        }
+        for permission in [Permission::AgentJobPoll, Permission::AuthKeyCreate, Permission::AuditRead, Permission::TargetEdit] {
+            assert!(!permission.has_scopes(), "{permission}");
+        }
+    }
 
     #[test]
     fn scopes_narrow_and_never_widen() {

@@ -373,6 +373,7 @@ const fn yes() -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::too_many_arguments, reason = "the table's columns")]
 mod tests {
     use super::*;
 

@@ -597,7 +597,7 @@ impl RevocationReason {
         Self::PrivilegeWithdrawn,
     ];
 
-    /// CRLReason code.
+    /// `CRLReason` code.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -637,7 +637,7 @@ impl fmt::Display for RevocationReason {
 impl FromStr for RevocationReason {
     type Err = InvalidName;
 
-    /// Reads camelCase, snake_case and kebab-case.
+    /// Reads `camelCase`, `snake_case` and `kebab-case`.
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let plain = |text: &str| text.chars().filter(|c| !matches!(c, '_' | '-')).collect::<String>().to_ascii_lowercase();
         let wanted = plain(text);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use certctl_domain::agent::{Agent, AgentDependencies, AgentFacts, AgentStatus, EnrollmentToken};
+use certctl_domain::agent::{Agent, AgentDependencies, AgentDraft, AgentFacts, AgentStatus, EnrollmentToken};
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, Version};
 use certctl_domain::ids::{AgentId, CertificateId, EnrollmentTokenId, Id as _, JobId, VersionId};
@@ -82,6 +82,48 @@ pub async fn mint_token(
         .with("expires_at", token.expires_at.to_string());
     tx.commit(audit).await?;
     Ok(MintedToken { token, value: secret.text() })
+}
+
+/// Registers an agent ahead of its host: targets can be made for it now, and the token given with it enrolls the process that will be it.
+///
+/// # Errors
+/// When the name or labels are not as they should be, or the name is taken.
+pub async fn register(ctx: &Ctx, draft: AgentDraft) -> Result<(Agent, MintedToken)> {
+    let mut check = Check::default();
+    check.name("name", &draft.name).tags("labels", &draft.labels);
+    for (field, text) in [("hostname", &draft.hostname), ("os", &draft.os), ("architecture", &draft.architecture)] {
+        check.text(field, text).that(text.len() <= 255, field, "must have at most 255 bytes");
+    }
+    check.finish(|| ())?;
+    let now = ctx.now();
+    let agent = Agent {
+        id: match draft.id {
+            Some(id) => id,
+            None => ctx.new_id()?,
+        },
+        name: draft.name,
+        hostname: draft.hostname,
+        status: AgentStatus::Offline,
+        last_heartbeat_at: None,
+        registered_at: now,
+        os: draft.os,
+        architecture: draft.architecture,
+        ip_address: String::new(),
+        version: String::new(),
+        labels: draft.labels.clone(),
+        clock_skew_ms: None,
+        retired_at: None,
+        retired_reason: None,
+        revision: 1,
+        updated_at: now,
+    };
+    let mut tx = ctx.write().await?;
+    // No secret hashes to nothing: until it enrolls, nobody can be this agent.
+    store::insert(&mut tx, &agent, "").await?;
+    tx.wake(Topic::Progress);
+    tx.commit(Audit::new(AuditCategory::Config, "agent.register", "agent", &agent.id).with("name", agent.name.as_str())).await?;
+    let token = mint_token(ctx, Some(agent.name.clone()), draft.labels, ctx.engine().options().token_life).await?;
+    Ok((agent, token))
 }
 
 /// Reads one page of tokens, without their secrets.
@@ -169,7 +211,12 @@ pub async fn enroll(engine: &Arc<Engine>, request_id: Option<String>, enrollment
         revision: 1,
         updated_at: now,
     };
-    match store::insert(&mut tx, &agent, &secret_hash).await {
+    let agent = match store::adopt(&mut tx, &agent, &secret_hash).await? {
+        Some(registered) => registered,
+        None => agent,
+    };
+    let inserted = if agent.revision > 1 { Ok(()) } else { store::insert(&mut tx, &agent, &secret_hash).await };
+    match inserted {
         Err(StoreError::Duplicate(_)) => {
             return Err(Error::conflict("name_taken", format!("an agent named `{}` is enrolled already", agent.name))
                 .hint("choose another name with --name, or retire the old agent: `certctl agents retire`"));
@@ -261,7 +308,8 @@ pub async fn work(ctx: &Ctx, id: &AgentId, wait: Duration) -> Result<Vec<WorkIte
 
 async fn claim(ctx: &Ctx, id: &AgentId) -> Result<Vec<WorkItem>> {
     let who = Who { actor: id.to_string(), kind: ctx.kind(), request_id: ctx.request_id().map(str::to_owned), at: ctx.now() };
-    let rows = jobs::claim(ctx.store(), who, id.as_str(), id.as_str(), deploy::LEASE, BATCH).await?;
+    let rows =
+        jobs::claim(ctx.store(), who, jobs::Claim { worker: id.as_str(), holder: id.as_str(), lease: deploy::LEASE, limit: BATCH }).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in rows {
         let job = row.job.id.clone();
@@ -309,18 +357,25 @@ async fn item(ctx: &Ctx, row: JobRow) -> Result<WorkItem> {
     Ok(item)
 }
 
+/// A CSR as an agent sends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Submission<'a> {
+    /// For which certificate.
+    pub certificate: &'a CertificateId,
+    /// For which job; absent takes the one that waits.
+    pub job: Option<&'a JobId>,
+    /// The fence of the work item.
+    pub fence: Option<i64>,
+    /// PKCS#10 in PEM.
+    pub csr_pem: &'a str,
+}
+
 /// Takes the CSR that an agent made for a job.
 ///
 /// # Errors
 /// When no job of this agent waits for it, its lease was lost, or the CSR is not as it should be.
-pub async fn submit_csr(
-    ctx: &Ctx,
-    id: &AgentId,
-    certificate: &CertificateId,
-    job: Option<&JobId>,
-    fence: Option<i64>,
-    csr_pem: &str,
-) -> Result<JobId> {
+pub async fn submit_csr(ctx: &Ctx, id: &AgentId, submission: Submission<'_>) -> Result<JobId> {
+    let Submission { certificate, job, fence, csr_pem } = submission;
     let mut tx = ctx.write().await?;
     let open = jobs::open_of_certificate(&mut tx, certificate).await?;
     let mine = open.into_iter().find(|row| {

@@ -27,7 +27,7 @@ impl Managed for Certificate {
         ctx.reach().includes(Some(self.certificate_profile_id.as_str()), Some(self.issuer_id.as_str()))
     }
 
-    async fn before_write(ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
+    async fn before_write(_ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
         if let Some(ended) = old.and_then(|old| old.status.ended()) {
             return Err(
                 Error::conflict("ended", format!("certificate `{}` cannot be changed: {ended}", new.name)).hint("make a new certificate")
@@ -63,7 +63,6 @@ impl Managed for Certificate {
             check_target(tx, new, id, &mut check).await?;
         }
         check.finish(|| ())?;
-        let _unused = ctx;
         Ok(Hidden::new())
     }
 

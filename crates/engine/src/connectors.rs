@@ -25,7 +25,13 @@ pub const REDACTED: &str = "[redacted]";
 /// Issuers that are ready, by id; a changed revision makes a new one.
 #[derive(Debug, Default)]
 pub struct IssuerCache {
-    ready: Mutex<HashMap<IssuerId, (i64, Arc<dyn certctl_issuers::Issuer>)>>,
+    ready: Mutex<HashMap<IssuerId, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    revision: i64,
+    connector: Arc<dyn certctl_issuers::Issuer>,
 }
 
 impl IssuerCache {
@@ -35,10 +41,8 @@ impl IssuerCache {
     /// When its settings are wrong, or its CA cannot be founded or opened.
     pub async fn get(&self, ctx: &Ctx, issuer: &Issuer) -> Result<Arc<dyn certctl_issuers::Issuer>> {
         let mut ready = self.ready.lock().await;
-        if let Some((revision, connector)) = ready.get(&issuer.id) {
-            if *revision == issuer.revision {
-                return Ok(Arc::clone(connector));
-            }
+        if let Some(entry) = ready.get(&issuer.id).filter(|entry| entry.revision == issuer.revision) {
+            return Ok(Arc::clone(&entry.connector));
         }
         let config = whole_config(ctx, &issuer.config, issuers::secret_of(ctx.store().db(), &issuer.id).await?.as_ref()).await?;
         let mut connector = ISSUERS.build(&issuer.kind, config).map_err(connector_error)?;
@@ -47,7 +51,7 @@ impl IssuerCache {
             connector.hold(&held).map_err(connector_error)?;
         }
         let connector: Arc<dyn certctl_issuers::Issuer> = Arc::from(connector);
-        ready.insert(issuer.id.clone(), (issuer.revision, Arc::clone(&connector)));
+        ready.insert(issuer.id.clone(), Entry { revision: issuer.revision, connector: Arc::clone(&connector) });
         Ok(connector)
     }
 }
@@ -121,9 +125,9 @@ impl Settings<'_> {
     ///
     /// # Errors
     /// When a secret is said to stay that is not there, or cannot be unsealed.
-    pub async fn whole(&self, ctx: &Ctx) -> Result<Value> {
+    pub async fn whole(&self, tx: &mut WriteTx) -> Result<Value> {
         let mut config = self.given.clone();
-        config.extend(self.secrets(ctx).await?);
+        config.extend(self.secrets(tx).await?);
         Ok(Value::Object(config))
     }
 
@@ -131,8 +135,8 @@ impl Settings<'_> {
     ///
     /// # Errors
     /// When a secret is said to stay that is not there, or the database fails.
-    pub async fn keep(&self, ctx: &Ctx, tx: &mut WriteTx) -> Result<(Map<String, Value>, Option<SecretId>)> {
-        let secrets = self.secrets(ctx).await?;
+    pub async fn keep(&self, tx: &mut WriteTx) -> Result<(Map<String, Value>, Option<SecretId>)> {
+        let secrets = self.secrets(tx).await?;
         let mut shown = self.given.clone();
         for name in secrets.keys() {
             shown.insert(name.clone(), Value::from(REDACTED));
@@ -144,9 +148,9 @@ impl Settings<'_> {
         Ok((shown, Some(secrets::seal(tx, "config", &bytes).await?)))
     }
 
-    async fn secrets(&self, ctx: &Ctx) -> Result<Map<String, Value>> {
+    async fn secrets(&self, tx: &mut WriteTx) -> Result<Map<String, Value>> {
         let old = match self.kept {
-            Some(id) => opened(ctx, id).await?,
+            Some(id) => parsed(&secrets::open_in(tx, id).await?)?,
             None => Map::new(),
         };
         let mut secrets = Map::new();
@@ -177,13 +181,12 @@ impl Settings<'_> {
 pub async fn whole_config(ctx: &Ctx, shown: &Map<String, Value>, secret: Option<&SecretId>) -> Result<Value> {
     let mut config = shown.clone();
     if let Some(id) = secret {
-        config.extend(opened(ctx, id).await?);
+        config.extend(parsed(&secrets::open(ctx.store(), id).await?)?);
     }
     Ok(Value::Object(config))
 }
 
-async fn opened(ctx: &Ctx, id: &SecretId) -> Result<Map<String, Value>> {
-    let bytes = secrets::open(ctx.store(), id).await?;
+fn parsed(bytes: &Secret<Vec<u8>>) -> Result<Map<String, Value>> {
     serde_json::from_slice(bytes.expose()).map_err(|e| StoreError::Corrupt(format!("secrets of settings: {e}")).into())
 }
 

@@ -39,14 +39,14 @@ impl Ctx {
     /// For a caller that holds `permission` somewhere; what it reaches is narrowed to where.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Forbidden`], naming the permission, when it is held nowhere.
+    /// [`crate::error::ErrorKind::Forbidden`], naming the permission, when it is held nowhere, or in a scope only although it has none.
     pub fn authorize(engine: &Arc<Engine>, caller: &Caller, permission: Permission, request_id: Option<String>) -> Result<Self> {
         let reach = caller.grants.reach(permission);
         if reach.is_nowhere() {
             return Err(Error::forbidden(format!("{} lacks the permission {permission}", caller.actor))
                 .hint(format!("ask an administrator for a role that has {permission}; `certctl roles list` shows them")));
         }
-        Ok(Self {
+        let ctx = Self {
             engine: Arc::clone(engine),
             actor: caller.actor.clone(),
             kind: caller.kind,
@@ -54,7 +54,11 @@ impl Ctx {
             reach,
             request_id,
             agent: caller.agent.clone(),
-        })
+        };
+        if !permission.has_scopes() {
+            ctx.everywhere(permission)?;
+        }
+        Ok(ctx)
     }
 
     /// For a task of the product itself.

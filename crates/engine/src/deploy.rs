@@ -75,22 +75,14 @@ pub async fn start_on(
         let Some(version) = versions.iter().find(|version| version.agent_id.as_ref() == Some(&agent)) else {
             continue;
         };
-        started.extend(start(ctx, tx, certificate, version, &target, &agent, why).await?);
+        started.extend(start(ctx, tx, version, (&target, &agent), why).await?);
     }
     Ok(started)
 }
 
-async fn start(
-    ctx: &Ctx,
-    tx: &mut WriteTx,
-    certificate: &Certificate,
-    version: &Version,
-    target: &TargetId,
-    agent: &AgentId,
-    why: &str,
-) -> Result<Option<Job>> {
+async fn start(ctx: &Ctx, tx: &mut WriteTx, version: &Version, (target, agent): (&TargetId, &AgentId), why: &str) -> Result<Option<Job>> {
     let now = ctx.now();
-    for mut row in jobs::open_of_certificate(tx, &certificate.id).await? {
+    for mut row in jobs::open_of_certificate(tx, &version.certificate_id).await? {
         let same_target = row.job.target_id.as_ref() == Some(target) && matches!(row.job.kind, JobKind::Deployment | JobKind::Validation);
         if same_target && (row.job.version_id.as_ref() != Some(&version.id) || row.job.status != JobStatus::Running) {
             let old = row.job.status;
@@ -104,7 +96,7 @@ async fn start(
     let job = Job {
         id: ctx.new_id()?,
         kind: JobKind::Deployment,
-        certificate_id: certificate.id.clone(),
+        certificate_id: version.certificate_id.clone(),
         target_id: Some(target.clone()),
         agent_id: Some(agent.clone()),
         version_id: Some(version.id.clone()),
@@ -124,7 +116,7 @@ async fn start(
         completed_at: None,
         updated_at: now,
     };
-    let dedup_key = Some(format!("deploy:{}:{target}:{}", certificate.id, version.id));
+    let dedup_key = Some(format!("deploy:{}:{target}:{}", version.certificate_id, version.id));
     let row = JobRow { worker: agent.to_string(), lease_holder: None, lease_expires_at: None, csr_pem: None, dedup_key, job };
     tx.wake(Topic::Agent(agent.clone()));
     tx.wake(Topic::Progress);
@@ -202,11 +194,13 @@ async fn completed(ctx: &Ctx, mut tx: WriteTx, mut row: JobRow, mut report: Repo
         let message = format!("{} was put on {}", certificate.name, name_of(&row.job));
         outbox::put(
             &mut tx,
-            NotificationKind::DeploymentSuccess,
-            Some(&certificate.id),
-            &format!("deployed:{}", row.job.id),
-            &message,
-            Map::new(),
+            outbox::Message {
+                kind: NotificationKind::DeploymentSuccess,
+                certificate: Some(&certificate.id),
+                dedup_key: &format!("deployed:{}", row.job.id),
+                text: &message,
+                payload: Map::new(),
+            },
         )
         .await?;
     }
@@ -240,11 +234,13 @@ async fn failed(ctx: &Ctx, mut tx: WriteTx, mut row: JobRow, report: Report) -> 
         let payload = Map::from_iter([("error".to_owned(), json!(text)), ("next_try_at".to_owned(), json!(again))]);
         outbox::put(
             &mut tx,
-            NotificationKind::DeploymentFailure,
-            Some(&row.job.certificate_id),
-            &format!("undeployed:{}", row.job.id),
-            &message,
-            payload,
+            outbox::Message {
+                kind: NotificationKind::DeploymentFailure,
+                certificate: Some(&row.job.certificate_id),
+                dedup_key: &format!("undeployed:{}", row.job.id),
+                text: &message,
+                payload,
+            },
         )
         .await?;
     }

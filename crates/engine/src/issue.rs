@@ -42,7 +42,7 @@ pub async fn start(
     let agents: BTreeSet<Option<AgentId>> =
         certificates::live_targets(tx, &certificate.id).await?.into_iter().map(|(_, agent)| Some(agent)).collect();
     let agents = if agents.is_empty() { BTreeSet::from([None]) } else { agents };
-    start_for(ctx, tx, certificate, kind, why, agents).await
+    start_for(ctx, tx, certificate, (kind, why), agents).await
 }
 
 /// Starts the work for agents that hold no version in use.
@@ -56,7 +56,7 @@ pub async fn start_where_missing(ctx: &Ctx, tx: &mut WriteTx, certificate: &Cert
         certificates::live_targets(tx, &certificate.id).await?.into_iter().map(|(_, agent)| Some(agent)).collect();
     let missing: BTreeSet<_> = wanted.difference(&held).cloned().collect();
     if !missing.is_empty() {
-        start_for(ctx, tx, certificate, JobKind::Issuance, why, missing).await?;
+        start_for(ctx, tx, certificate, (JobKind::Issuance, why), missing).await?;
     }
     Ok(())
 }
@@ -65,8 +65,7 @@ async fn start_for(
     ctx: &Ctx,
     tx: &mut WriteTx,
     certificate: &Certificate,
-    kind: JobKind,
-    why: &str,
+    (kind, why): (JobKind, &str),
     agents: BTreeSet<Option<AgentId>>,
 ) -> Result<(Certificate, bool, Vec<Job>)> {
     let policy = load::<RenewalPolicy>(tx, &certificate.renewal_policy_id).await?;
@@ -212,7 +211,7 @@ async fn attempt(ctx: &Ctx, row: &JobRow) -> Result<(), Failed> {
     let Some(prepared) = prepare(ctx, row).await? else {
         return Ok(());
     };
-    let Ready { certificate, order, connector, issuance } = prepared;
+    let Ready { order, connector, issuance } = prepared;
     let outcome = connector.issue(&order, issuance.tbs.as_deref(), issuance.ticket.as_ref(), ctx.now()).await?;
     match outcome {
         Outcome::Pending(ticket) => {
@@ -234,14 +233,13 @@ async fn attempt(ctx: &Ctx, row: &JobRow) -> Result<(), Failed> {
         }
         Outcome::Ready(issued) => {
             let chain = check(ctx, &order, &issued)?;
-            store_version(ctx, row, &certificate, &order, &chain, issued).await
+            store_version(ctx, row, &order, &chain, issued).await
         }
     }
 }
 
 /// Everything that is needed to ask the CA.
 struct Ready {
-    certificate: Certificate,
     order: Order,
     connector: std::sync::Arc<dyn certctl_issuers::Issuer>,
     issuance: Issuance,
@@ -278,7 +276,7 @@ async fn prepare(ctx: &Ctx, row: &JobRow) -> Result<Option<Ready>, Failed> {
     let connector = ctx.engine().issuers().get(ctx, &issuer).await?;
     let order = Order { request, csr, publication: ctx.engine().publication().clone() };
     if let Some(issuance) = begun {
-        return Ok(Some(Ready { certificate, order, connector, issuance }));
+        return Ok(Some(Ready { order, connector, issuance }));
     }
     let prepared = connector.prepare(&order, ctx.now())?;
     let (serial, tbs) = prepared.map_or((None, None), |prepared| (Some(prepared.serial), Some(prepared.tbs)));
@@ -287,14 +285,14 @@ async fn prepare(ctx: &Ctx, row: &JobRow) -> Result<Option<Ready>, Failed> {
     if still_ours(&mut tx, &row).await?.is_none() {
         return Ok(None);
     }
-    if let Some(serial) = &issuance.serial {
-        if certificates::serial_is_taken(&mut tx, &issuer.id, serial).await? {
-            return Err(ConnectorError::transient("the serial number that was drawn is taken").into());
-        }
+    if let Some(serial) = &issuance.serial
+        && certificates::serial_is_taken(&mut tx, &issuer.id, serial).await?
+    {
+        return Err(ConnectorError::transient("the serial number that was drawn is taken").into());
     }
     issuances::put(&mut tx, &issuance).await?;
     tx.commit_housekeeping("issue.prepare").await?;
-    Ok(Some(Ready { certificate, order, connector, issuance }))
+    Ok(Some(Ready { order, connector, issuance }))
 }
 
 /// The chain, if it is what was ordered. Never "store and hope".
@@ -316,23 +314,15 @@ fn check(ctx: &Ctx, order: &Order, issued: &Issued) -> Result<Chain, ConnectorEr
     Ok(chain)
 }
 
-async fn store_version(
-    ctx: &Ctx,
-    row: &JobRow,
-    certificate: &Certificate,
-    order: &Order,
-    chain: &Chain,
-    issued: Issued,
-) -> Result<(), Failed> {
+async fn store_version(ctx: &Ctx, row: &JobRow, order: &Order, chain: &Chain, issued: Issued) -> Result<(), Failed> {
     let now = ctx.now();
     let leaf = chain.leaf();
     let mut tx = ctx.write().await?;
     let Some(mut row) = still_ours(&mut tx, row).await? else {
         return Ok(());
     };
-    let old = table::get_for_update::<Certificate>(&mut tx, &certificate.id)
-        .await?
-        .ok_or_else(|| Error::not_found("certificate", &certificate.id))?;
+    let id = row.job.certificate_id.clone();
+    let certificate = table::get_for_update::<Certificate>(&mut tx, &id).await?.ok_or_else(|| Error::not_found("certificate", &id))?;
     let key = order.request.key_algorithm();
     let version = Version {
         id: ctx.new_id()?,
@@ -359,7 +349,7 @@ async fn store_version(
     row.job = row.job.become_status(JobStatus::Completed, "the version was issued", now).map_err(|e| Error::internal(e.to_string()))?;
     row.job.version_id = Some(version.id.clone());
     jobs::update(&mut tx, was, &row).await?;
-    let new = settle(&mut tx, &old, |new| {
+    let new = settle(&mut tx, &certificate, |new| {
         new.last_renewal_at = Some(now);
         new.failures = 0;
         new.last_failure_at = None;
@@ -371,8 +361,17 @@ async fn store_version(
     let message = format!("{} was issued until {}", certificate.name, version.not_after);
     let payload =
         Map::from_iter([("serial_number".to_owned(), json!(version.serial_number)), ("not_after".to_owned(), json!(version.not_after))]);
-    outbox::put(&mut tx, NotificationKind::RenewalSuccess, Some(&certificate.id), &format!("issued:{}", version.id), &message, payload)
-        .await?;
+    outbox::put(
+        &mut tx,
+        outbox::Message {
+            kind: NotificationKind::RenewalSuccess,
+            certificate: Some(&certificate.id),
+            dedup_key: &format!("issued:{}", version.id),
+            text: &message,
+            payload,
+        },
+    )
+    .await?;
     tx.wake(Topic::Progress);
     let audit = Audit::new(AuditCategory::CertLifecycle, "certificate.issue", "certificate", &certificate.id)
         .with("name", certificate.name.as_str())
@@ -445,7 +444,7 @@ async fn fail(ctx: &Ctx, row: &JobRow, error: &ConnectorError) -> Result<()> {
         row.job.scheduled_at = again;
     }
     jobs::update(&mut tx, was, &row).await?;
-    note_failure(&mut tx, &old, &policy, &text, error.advice(), again).await?;
+    note_failure(&mut tx, &old, &policy, error, again).await?;
     let audit = Audit::new(AuditCategory::CertLifecycle, "certificate.issue_failed", "certificate", &old.id)
         .with("name", old.name.as_str())
         .with("job", row.job.id.as_str())
@@ -464,17 +463,17 @@ pub async fn note_failure(
     tx: &mut WriteTx,
     old: &Certificate,
     policy: &RenewalPolicy,
-    text: &str,
-    hint: Option<&str>,
+    error: &ConnectorError,
     again: Timestamp,
 ) -> Result<Certificate> {
+    let text = error.explain();
     let now = tx.now();
     let mut new = old.clone();
     new.failures += 1;
     new.last_failure_at = Some(now);
     new.status = if old.expires_at.is_some_and(|at| at <= now) { CertificateStatus::Expired } else { CertificateStatus::Failed };
     new.reason = format!("the last attempt failed: {text}");
-    new.hint = hint.map(str::to_owned);
+    new.hint = error.advice().map(str::to_owned);
     new.next_try_at = Some(again);
     let new = certificates::write_state(tx, old, new).await?;
     tx.count("certificates.failures", 1).await?;
@@ -483,11 +482,13 @@ pub async fn note_failure(
         let payload = Map::from_iter([("error".to_owned(), json!(text)), ("next_try_at".to_owned(), json!(again))]);
         outbox::put(
             tx,
-            NotificationKind::RenewalFailure,
-            Some(&new.id),
-            &format!("failing:{}:{}", new.id, now.unix_micros()),
-            &message,
-            payload,
+            outbox::Message {
+                kind: NotificationKind::RenewalFailure,
+                certificate: Some(&new.id),
+                dedup_key: &format!("failing:{}:{}", new.id, now.unix_micros()),
+                text: &message,
+                payload,
+            },
         )
         .await?;
     }

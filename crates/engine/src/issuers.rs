@@ -19,7 +19,7 @@ impl Managed for Issuer {
         ctx.reach().includes(None, Some(self.id.to_string().as_str()))
     }
 
-    async fn before_write(ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
+    async fn before_write(_ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
         let entry = ISSUERS.find(&new.kind).map_err(|e| {
             let mut refusal = certctl_domain::noun::Refusal::field("type", e.to_string());
             refusal.hint = e.advice().map(str::to_owned);
@@ -27,13 +27,13 @@ impl Managed for Issuer {
         })?;
         entry.kind.clone_into(&mut new.kind);
         let kept = match old {
-            Some(old) => issuers::secret_of(ctx.store().db(), &old.id).await?,
+            Some(old) => issuers::secret_in(tx, &old.id).await?,
             None => None,
         };
         let settings =
             Settings { schema: ISSUERS.schema(&new.kind).map_err(|e| config_error(&e))?, given: &new.config, kept: kept.as_ref() };
-        ISSUERS.build(&new.kind, settings.whole(ctx).await?).map_err(|e| config_error(&e))?;
-        let (shown, secret) = settings.keep(ctx, tx).await?;
+        ISSUERS.build(&new.kind, settings.whole(tx).await?).map_err(|e| config_error(&e))?;
+        let (shown, secret) = settings.keep(tx).await?;
         new.config = shown;
         Ok(vec![("secret_id", secret.as_ref().into())])
     }

@@ -54,7 +54,13 @@ pub async fn work(engine: Arc<Engine>, stop: CancellationToken) {
 async fn claim(ctx: &Ctx, room: usize) -> Vec<JobRow> {
     let who = Who { actor: SERVER.to_owned(), kind: ctx.kind(), request_id: None, at: ctx.now() };
     let limit = i64::try_from(room).unwrap_or(1);
-    match jobs::claim(ctx.store(), who, SERVER, ctx.engine().holder(), ctx.engine().options().worker.lease, limit).await {
+    match jobs::claim(
+        ctx.store(),
+        who,
+        jobs::Claim { worker: SERVER, holder: ctx.engine().holder(), lease: ctx.engine().options().worker.lease, limit },
+    )
+    .await
+    {
         Ok(rows) => rows,
         Err(error) => {
             tracing::warn!(error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "jobs cannot be claimed");

@@ -222,11 +222,13 @@ async fn warn(tx: &mut WriteTx, certificate: &Certificate, known: &Known, now: T
         ]);
         outbox::put(
             tx,
-            NotificationKind::ExpirationWarning,
-            Some(&certificate.id),
-            &format!("expiry:{}:{days}", first.id),
-            &message,
-            payload,
+            outbox::Message {
+                kind: NotificationKind::ExpirationWarning,
+                certificate: Some(&certificate.id),
+                dedup_key: &format!("expiry:{}:{days}", first.id),
+                text: &message,
+                payload,
+            },
         )
         .await?;
     }

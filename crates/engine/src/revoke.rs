@@ -118,7 +118,17 @@ async fn tell(tx: &mut WriteTx, certificate: &Certificate, revoked: &[Version], 
     for version in revoked {
         let message = format!("{} with serial number {} was revoked for {reason}", certificate.name, version.serial_number);
         let payload = Map::from_iter([("serial_number".to_owned(), json!(version.serial_number)), ("reason".to_owned(), json!(reason))]);
-        outbox::put(tx, NotificationKind::Revocation, Some(&certificate.id), &format!("revoked:{}", version.id), &message, payload).await?;
+        outbox::put(
+            tx,
+            outbox::Message {
+                kind: NotificationKind::Revocation,
+                certificate: Some(&certificate.id),
+                dedup_key: &format!("revoked:{}", version.id),
+                text: &message,
+                payload,
+            },
+        )
+        .await?;
     }
     Ok(())
 }

@@ -16,14 +16,14 @@ impl Managed for Target {
     const ACTIONS: Actions = crate::actions!("target");
     const TOPIC: Option<Topic> = Some(Topic::Progress);
 
-    async fn before_write(ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
+    async fn before_write(_ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
         let entry = TARGETS.find(&new.kind).map_err(|e| {
             let mut refusal = Refusal::field("type", e.to_string());
             refusal.hint = e.advice().map(str::to_owned);
             refusal
         })?;
         entry.kind.clone_into(&mut new.kind);
-        let agent = certctl_store::agents::get(ctx.store().db(), &new.agent_id).await?;
+        let agent = certctl_store::agents::get_in(tx, &new.agent_id).await?;
         match agent {
             None => {
                 return Err(Refusal::field("agent_id", format!("there is no agent `{}`", new.agent_id))
@@ -36,13 +36,13 @@ impl Managed for Target {
             Some(_) => {}
         }
         let kept = match old {
-            Some(old) => targets::secret_of(ctx.store().db(), &old.id).await?,
+            Some(old) => targets::secret_in(tx, &old.id).await?,
             None => None,
         };
         let settings =
             Settings { schema: TARGETS.schema(&new.kind).map_err(|e| config_error(&e))?, given: &new.config, kept: kept.as_ref() };
-        TARGETS.build(&new.kind, settings.whole(ctx).await?).map_err(|e| config_error(&e))?;
-        let (shown, secret) = settings.keep(ctx, tx).await?;
+        TARGETS.build(&new.kind, settings.whole(tx).await?).map_err(|e| config_error(&e))?;
+        let (shown, secret) = settings.keep(tx).await?;
         new.config = shown;
         Ok(vec![("secret_id", secret.as_ref().into())])
     }

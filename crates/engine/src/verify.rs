@@ -192,13 +192,14 @@ fn is_loopback(host: &str) -> bool {
 }
 
 async fn write_witness(tx: &mut WriteTx, deployment: &JobId, witness: &Witness) -> Result<()> {
-    if let Some(mut row) = jobs::get_for_update(tx, deployment).await? {
-        if let Some(verification) = &mut row.job.verification {
-            verification.server = Some(witness.clone());
-            let status = row.job.status;
-            row.job.updated_at = tx.now();
-            jobs::update(tx, status, &row).await?;
-        }
+    let Some(mut row) = jobs::get_for_update(tx, deployment).await? else {
+        return Ok(());
+    };
+    if let Some(verification) = &mut row.job.verification {
+        verification.server = Some(witness.clone());
+        let status = row.job.status;
+        row.job.updated_at = tx.now();
+        jobs::update(tx, status, &row).await?;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::private_file::{self, FileError};
 use crate::readiness::Ready;
 use crate::routes;
 use crate::shutdown::{Shutdown, Signals, Stages, StopReason, TaskGroup};
-use crate::state::{App, AppState, Limits, Version};
+use crate::state::{App, AppState, Invitation, Limits, Version};
 use crate::tls::{PairFiles, ReloadingTls, TlsError, TlsOptions, TlsWatcher};
 
 /// Why the server does not start.
@@ -168,6 +168,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         metrics: Sources { requests, tls: Arc::clone(&tls), listener: listener.counters(), started_at: clock.now() },
         version: version(),
         settings: shown_settings(&config),
+        invitation: invitation(&engine, &config, &listener).await?,
         limits: Limits { body: config.server.max_body.as_len(), time: config.server.request_timeout },
     });
     let router = routes::router(state);
@@ -220,6 +221,27 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
         .map_err(system("the address file cannot be removed"))?;
     if reason.is_failure() { Err(BootError::Failed(reason)) } else { Ok(()) }
+}
+
+/// How agents find this server: its public URL, or the first address that it listens on.
+async fn invitation(engine: &Arc<Engine>, config: &Config, listener: &Listener) -> Result<Invitation, BootError> {
+    let server = match (&config.server.public_url, listener.addresses().first()) {
+        (Some(url), _) => url.as_url().as_str().trim_end_matches('/').to_owned(),
+        (None, Some(address)) if address.ip().is_unspecified() => format!("https://{}:{}", host_name(), address.port()),
+        (None, Some(address)) => format!("https://{address}"),
+        (None, None) => String::new(),
+    };
+    let mut ca_sha256 = None;
+    if config.tls.cert_file.is_none() {
+        let pem = certctl_engine::platform::ca_pem(&Ctx::system(engine, "platform_tls")).await?;
+        ca_sha256 = certctl_pki::certificate::Certificate::parse_pem(&pem).ok().map(|ca| ca.fingerprint().to_string());
+    }
+    tracing::info!(server, ca_sha256, "agents enroll with these");
+    Ok(Invitation { server, ca_sha256 })
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".to_owned())
 }
 
 /// Which program this is.
@@ -311,7 +333,6 @@ fn announce(text: &str) {
 }
 
 fn options(config: &Config) -> Options {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "server".to_owned());
     Options {
         offline_after: duration(config.agents.offline_after),
         heartbeat_every: duration(config.agents.heartbeat_interval),
@@ -325,7 +346,7 @@ fn options(config: &Config) -> Options {
         },
         renewal_every: config.scheduler.renewal_interval,
         csr_patience: duration(config.scheduler.csr_timeout),
-        ..Options::named(format!("{host}.{}.{}", std::process::id(), SystemClock.now().unix_micros()))
+        ..Options::named(format!("{}.{}.{}", host_name(), std::process::id(), SystemClock.now().unix_micros()))
     }
 }
 

@@ -84,6 +84,8 @@ Exit codes: 0 ended as asked, 1 something failed, 2 the command line or the conf
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Whatever is written, the database above all, is for the server's own user.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config(errors)) => {

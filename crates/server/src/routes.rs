@@ -104,6 +104,12 @@ pub fn routes() -> Api {
     // Certificates
     api.get("/api/v1/certificates", "List certificates", crud::list::<Certificate, perm::CertRead>);
     api.post("/api/v1/certificates", "Request a certificate", certificates::create);
+    api.post("/api/v1/certificates/bulk-renew", "Renew every certificate that fits", certificates::bulk_renew)
+        .within(Duration::from_secs(600));
+    api.post("/api/v1/certificates/bulk-revoke", "Revoke every certificate that fits", certificates::bulk_revoke)
+        .within(Duration::from_secs(600));
+    api.post("/api/v1/certificates/bulk-reassign", "Give certificates another owner", certificates::bulk_reassign)
+        .within(Duration::from_secs(600));
     api.get("/api/v1/certificates/{id}", "Get a certificate", crud::get::<Certificate, Named<Certificate>, perm::CertRead>);
     api.put(
         "/api/v1/certificates/{id}",
@@ -141,9 +147,7 @@ pub fn routes() -> Api {
 
     // Agents
     api.get("/api/v1/agents", "List agents", agents::list);
-    api.post("/api/v1/agents", "Enroll an agent with a one-time token", agents::enroll)
-        .problem(StatusCode::UNAUTHORIZED)
-        .problem(StatusCode::CONFLICT);
+    api.post("/api/v1/agents", "Register an agent ahead of its host", agents::register).problem(StatusCode::CONFLICT);
     api.post("/api/v1/agents/enroll", "Enroll an agent with a one-time token", agents::enroll)
         .problem(StatusCode::UNAUTHORIZED)
         .problem(StatusCode::CONFLICT);

@@ -32,6 +32,17 @@ pub struct App {
     pub settings: BTreeMap<String, String>,
     /// What a request may cost.
     pub limits: Limits,
+    /// How agents find this server.
+    pub invitation: Invitation,
+}
+
+/// How agents find this server and know that it is the right one.
+#[derive(Debug, Clone, Default)]
+pub struct Invitation {
+    /// `https://host:port`
+    pub server: String,
+    /// SHA-256 of the platform CA, where the server shows a certificate of its own; `None` where agents trust another CA.
+    pub ca_sha256: Option<String>,
 }
 
 /// What a request may cost.

@@ -75,6 +75,15 @@ pub async fn get(db: &Db, id: &AgentId) -> Result<Option<Agent>, StoreError> {
     db.fetch_optional(statement).await?.map(|row| table::from_row(&AGENTS, &row)).transpose()
 }
 
+/// Reads one inside a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn get_in(tx: &mut WriteTx, id: &AgentId) -> Result<Option<Agent>, StoreError> {
+    let statement = sql(format!("SELECT {} FROM agents WHERE id = $1", table::column_names(&AGENTS))).bind(id);
+    tx.fetch_optional(statement).await?.map(|row| table::from_row(&AGENTS, &row)).transpose()
+}
+
 /// The id of the agent that is named so.
 ///
 /// # Errors
@@ -107,10 +116,7 @@ pub async fn list(db: &Db, query: &ListQuery) -> Result<Page<Agent>, StoreError>
 /// # Errors
 /// [`StoreError::Duplicate`] when the name is taken.
 pub async fn insert(tx: &mut WriteTx, agent: &Agent, secret_hash: &str) -> Result<(), StoreError> {
-    let fields = match serde_json::to_value(agent) {
-        Ok(serde_json::Value::Object(fields)) => fields,
-        _ => return Err(StoreError::corrupt("an agent is not an object")),
-    };
+    let fields = table::fields_of(agent)?;
     let mut statement = sql(format!("INSERT INTO agents ({}, secret_hash) VALUES ", table::column_names(&AGENTS)));
     let mut values = table::values_of(&AGENTS, &fields)?;
     values.push(Value::from(secret_hash));
@@ -118,6 +124,34 @@ pub async fn insert(tx: &mut WriteTx, agent: &Agent, secret_hash: &str) -> Resul
     tx.execute(statement).await?;
     tx.count("agents", 1).await?;
     tx.count(&status_counter(agent.status.as_str()), 1).await
+}
+
+/// Gives the identity of an enrolling agent to the one of that name that was registered ahead and has none; `None` when there is no such.
+///
+/// # Errors
+/// When the database fails.
+pub async fn adopt(tx: &mut WriteTx, agent: &Agent, secret_hash: &str) -> Result<Option<Agent>, StoreError> {
+    let text = format!(
+        "SELECT {} FROM agents WHERE name = $1 AND secret_hash = '' AND retired_at IS NULL{}",
+        table::column_names(&AGENTS),
+        tx.for_update()
+    );
+    let Some(row) = tx.fetch_optional(sql(text).bind(agent.name.as_str())).await? else {
+        return Ok(None);
+    };
+    let registered: Agent = table::from_row(&AGENTS, &row)?;
+    let adopted = Agent { id: registered.id, registered_at: registered.registered_at, revision: registered.revision + 1, ..agent.clone() };
+    let mut statement = sql("UPDATE agents SET secret_hash = ");
+    statement.push_bind(secret_hash);
+    let fields = table::fields_of(&adopted)?;
+    for ((name, _), value) in AGENTS.columns.iter().zip(table::values_of(&AGENTS, &fields)?) {
+        statement.push(", ").push(name).push(" = ").push_bind(value);
+    }
+    statement.push(" WHERE id = ").push_bind(&adopted.id);
+    tx.execute(statement).await?;
+    tx.count(&status_counter(registered.status.as_str()), -1).await?;
+    tx.count(&status_counter(adopted.status.as_str()), 1).await?;
+    Ok(Some(adopted))
 }
 
 /// The counter of agents in a status.

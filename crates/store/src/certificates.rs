@@ -225,10 +225,7 @@ pub async fn insert_version(tx: &mut WriteTx, version: &Version, job: &JobId) ->
             .bind(version.agent_id.as_ref().map_or("", |agent| agent.as_str())),
     )
     .await?;
-    let fields = match serde_json::to_value(version) {
-        Ok(serde_json::Value::Object(fields)) => fields,
-        _ => return Err(StoreError::corrupt("a version is not an object")),
-    };
+    let fields = table::fields_of(version)?;
     let mut statement = sql(format!("INSERT INTO certificate_versions ({}, job_id) VALUES ", table::column_names(&VERSIONS)));
     let mut values = table::values_of(&VERSIONS, &fields)?;
     values.push(Value::from(job));

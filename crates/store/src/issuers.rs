@@ -52,3 +52,11 @@ pub async fn tested(tx: &mut WriteTx, id: &IssuerId, status: &str, at: Timestamp
     tx.execute(sql("UPDATE issuers SET test_status = $2, last_tested_at = $3 WHERE id = $1").bind(id).bind(status).bind(at)).await?;
     Ok(())
 }
+
+/// As [`secret_of`], inside a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn secret_in(tx: &mut WriteTx, id: &IssuerId) -> Result<Option<SecretId>, StoreError> {
+    tx.fetch_optional(sql("SELECT secret_id FROM issuers WHERE id = $1").bind(id)).await?.map_or(Ok(None), |row| row.opt_id("secret_id"))
+}

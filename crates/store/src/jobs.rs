@@ -190,19 +190,26 @@ pub async fn latest_of_certificate(db: &Db, id: &CertificateId, limit: i64) -> R
     rows.iter().map(|row| table::from_row(&JOBS, row)).collect()
 }
 
+/// Who takes how many jobs, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Whose jobs: [`SERVER`], or an agent's id.
+    pub worker: &'a str,
+    /// Who takes them.
+    pub holder: &'a str,
+    /// For how long without a sign of life.
+    pub lease: time::Duration,
+    /// At the most.
+    pub limit: i64,
+}
+
 /// Takes up to `limit` jobs that are due for `worker`: each gets a lease for `holder` and the next fencing number.
 /// What waits for a CSR keeps its status; everything else becomes Running.
 ///
 /// # Errors
 /// When the database fails; then nothing is taken.
-pub async fn claim(
-    store: &Store,
-    who: Who,
-    worker: &str,
-    holder: &str,
-    lease: time::Duration,
-    limit: i64,
-) -> Result<Vec<JobRow>, StoreError> {
+pub async fn claim(store: &Store, who: Who, claim: Claim<'_>) -> Result<Vec<JobRow>, StoreError> {
+    let Claim { worker, holder, lease, limit } = claim;
     let now = who.at;
     // Looked at without a lock first: an idle poll costs one read and no transaction.
     let waiting = sql("SELECT 1 AS n FROM jobs WHERE worker = $1 AND status IN ('Pending', 'AwaitingCSR') AND scheduled_at <= $2
@@ -309,10 +316,7 @@ fn read(row: &Row) -> Result<JobRow, StoreError> {
 }
 
 fn values_of(row: &JobRow) -> Result<Vec<Value>, StoreError> {
-    let fields = match serde_json::to_value(&row.job) {
-        Ok(serde_json::Value::Object(fields)) => fields,
-        _ => return Err(StoreError::corrupt("a job is not an object")),
-    };
+    let fields = table::fields_of(&row.job)?;
     let mut values = table::values_of(&JOBS, &fields)?;
     values.extend([
         Value::from(row.worker.as_str()),

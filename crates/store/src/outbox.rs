@@ -8,18 +8,27 @@ use crate::db::sql;
 use crate::error::StoreError;
 use crate::store::WriteTx;
 
+/// Something to tell.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// What happened.
+    pub kind: NotificationKind,
+    /// To which certificate.
+    pub certificate: Option<&'a CertificateId>,
+    /// The same key is told once.
+    pub dedup_key: &'a str,
+    /// In words.
+    pub text: &'a str,
+    /// For templates and webhooks.
+    pub payload: Map<String, Json>,
+}
+
 /// Writes something to tell; the same dedup key is told once.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn put(
-    tx: &mut WriteTx,
-    kind: NotificationKind,
-    certificate: Option<&CertificateId>,
-    dedup_key: &str,
-    message: &str,
-    payload: Map<String, Json>,
-) -> Result<(), StoreError> {
+pub async fn put(tx: &mut WriteTx, message: Message<'_>) -> Result<(), StoreError> {
+    let Message { kind, certificate, dedup_key, text, payload } = message;
     let now = tx.now();
     let id: NotificationId = tx.store().new_id(now)?;
     tx.execute(
@@ -28,7 +37,7 @@ pub async fn put(
         .bind(&id)
         .bind(kind.as_str())
         .bind(certificate)
-        .bind(message)
+        .bind(text)
         .bind(Json::Object(payload))
         .bind(dedup_key)
         .bind(now),

@@ -8,6 +8,7 @@ use certctl_domain::auth::Reach;
 use certctl_domain::list::{ListQuery, Page};
 use certctl_domain::noun::Noun;
 use certctl_domain::time::Timestamp;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
@@ -301,10 +302,14 @@ fn value_of(name: &str, kind: Kind, json: &Json) -> Result<Value, StoreError> {
     })
 }
 
-fn fields_of<N: Noun>(noun: &N) -> Result<Map<String, Json>, StoreError> {
-    match serde_json::to_value(noun) {
+/// The fields of something that is shown, by name.
+///
+/// # Errors
+/// When it is not an object in JSON.
+pub fn fields_of(shown: &impl Serialize) -> Result<Map<String, Json>, StoreError> {
+    match serde_json::to_value(shown) {
         Ok(Json::Object(fields)) => Ok(fields),
-        _ => Err(StoreError::corrupt(format!("a {} is not an object", N::KIND))),
+        _ => Err(StoreError::corrupt("what is written is not an object")),
     }
 }
 

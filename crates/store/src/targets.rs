@@ -62,3 +62,11 @@ pub async fn disable_of_agent(tx: &mut WriteTx, id: &AgentId) -> Result<u64, Sto
     )
     .await
 }
+
+/// As [`secret_of`], inside a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn secret_in(tx: &mut WriteTx, id: &TargetId) -> Result<Option<SecretId>, StoreError> {
+    tx.fetch_optional(sql("SELECT secret_id FROM targets WHERE id = $1").bind(id)).await?.map_or(Ok(None), |row| row.opt_id("secret_id"))
+}

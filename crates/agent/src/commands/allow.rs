@@ -101,7 +101,8 @@ fn real(path: &Path) -> Result<PathBuf, ConnectorError> {
     let absolute = std::path::absolute(path).map_err(|e| explain("find", path, e))?;
     match (absolute.parent(), absolute.file_name()) {
         (Some(directory), Some(name)) => {
-            let directory = directory.canonicalize().map_err(|e| explain("find", directory, e).hint("enroll first, or give --allow-list"))?;
+            let directory =
+                directory.canonicalize().map_err(|e| explain("find", directory, e).hint("enroll first, or give --allow-list"))?;
             Ok(directory.join(name))
         }
         _ => Err(ConnectorError::permanent(format!("{} is not the path of a file", path.display()))),

@@ -26,8 +26,11 @@ pub(super) async fn execute(settings: &Settings, options: &Options) -> Result<Ex
     if let Some(identity) = Identity::load(&state)?
         && !options.replace
     {
-        return Err(ConnectorError::permanent(format!("this agent is enrolled already: {} ({}) at {}", identity.name, identity.agent_id, identity.server))
-            .hint("to take a new identity, add --replace; keys stay where they are"));
+        return Err(ConnectorError::permanent(format!(
+            "this agent is enrolled already: {} ({}) at {}",
+            identity.name, identity.agent_id, identity.server
+        ))
+        .hint("to take a new identity, add --replace; keys stay where they are"));
     }
     let enrollment = settings.enrollment(&options.enrollment)?.ok_or_else(|| {
         ConnectorError::permanent("a server and a token are needed to enroll")

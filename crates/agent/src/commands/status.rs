@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::output::say;
 use crate::agent::{JOURNAL, not_enrolled};
+use crate::clock;
 use crate::identity::{Identity, Trust};
 use crate::keys::{KeyCount, Keys};
 use crate::outbox::Outbox;
@@ -17,7 +18,6 @@ use crate::settings::Settings;
 use crate::state::{StateDir, entries};
 use crate::undertaking::Undertaking;
 use crate::vitals::{TroubleKind, Vitals};
-use crate::clock;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -64,7 +64,8 @@ pub(super) fn execute(settings: &Settings, options: &Options) -> Result<ExitCode
     })?;
     let status = Status::look(&state, clock::now())?;
     if options.json {
-        let json = serde_json::to_string_pretty(&status).map_err(|e| ConnectorError::permanent("the status cannot be written as JSON").caused_by(e))?;
+        let json = serde_json::to_string_pretty(&status)
+            .map_err(|e| ConnectorError::permanent("the status cannot be written as JSON").caused_by(e))?;
         say(&json);
     } else {
         say(&status.text(clock::now()));
@@ -85,7 +86,10 @@ impl Status {
         }
         if let Some(vitals) = vitals.as_ref().filter(|vitals| vitals.clock_is_off()) {
             let seconds = vitals.clock_skew_ms.unwrap_or_default() / 1_000;
-            problems.push(Problem::new(format!("this machine's clock is {seconds} s ahead of the server's"), "systemctl enable --now systemd-timesyncd"));
+            problems.push(Problem::new(
+                format!("this machine's clock is {seconds} s ahead of the server's"),
+                "systemctl enable --now systemd-timesyncd",
+            ));
         }
         Ok(Self {
             healthy: problems.is_empty(),
@@ -106,7 +110,8 @@ impl Status {
     }
 
     fn text(&self, now: Timestamp) -> String {
-        let ago = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({} ago)", span(now.since(at).as_secs())));
+        let ago =
+            |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| format!("{at} ({} ago)", span(now.since(at).as_secs())));
         let vitals = self.vitals.as_ref();
         let mut rows = vec![
             ("agent", format!("{} ({})", self.name, self.agent_id)),
@@ -115,7 +120,12 @@ impl Status {
             ("state", self.state_dir.display().to_string()),
             ("running", self.running_pid.map_or_else(|| "no".to_owned(), |pid| format!("process {pid}"))),
             ("last contact", ago(vitals.and_then(|v| v.last_contact_at))),
-            ("clock", vitals.and_then(|v| v.clock_skew_ms).map_or_else(|| "not measured yet".to_owned(), |ms| format!("{ms:+} ms against the server"))),
+            (
+                "clock",
+                vitals
+                    .and_then(|v| v.clock_skew_ms)
+                    .map_or_else(|| "not measured yet".to_owned(), |ms| format!("{ms:+} ms against the server")),
+            ),
             ("keys", format!("{} for {} certificates", self.keys.keys, self.keys.certificates)),
             ("in work", format!("{} jobs, {} results to be sent", self.jobs_begun, self.outbox)),
         ];
@@ -144,7 +154,10 @@ fn judge(vitals: &Vitals, now: Timestamp, problems: &mut Vec<Problem>) {
     let heard = vitals.last_contact_at.unwrap_or(vitals.started_at);
     match &vitals.trouble {
         Some(trouble) if trouble.kind == TroubleKind::Refused => {
-            problems.push(Problem::new(format!("the server does not accept this agent: {}", trouble.what), trouble.hint.clone().unwrap_or_default()));
+            problems.push(Problem::new(
+                format!("the server does not accept this agent: {}", trouble.what),
+                trouble.hint.clone().unwrap_or_default(),
+            ));
         }
         trouble if now.since(heard).as_secs() > LONG_AGO => {
             let why = trouble.as_ref().map_or_else(String::new, |trouble| format!(": {}", trouble.what));

@@ -29,8 +29,7 @@ impl Bench {
 
     fn deploy(&self, target: &str, id: &str) {
         let fingerprint = Fingerprint::from_bytes(&[u8::try_from(id.len()).unwrap() ^ id.as_bytes()[id.len() - 1]; 32]);
-        let in_use =
-            Use { key_job_id: job(id), version_id: VersionId::parse("ver-1").unwrap(), fingerprint, at: Timestamp::UNIX_EPOCH };
+        let in_use = Use { key_job_id: job(id), version_id: VersionId::parse("ver-1").unwrap(), fingerprint, at: Timestamp::UNIX_EPOCH };
         self.keys.deployed(&self.certificate, target, in_use).unwrap();
     }
 
@@ -96,7 +95,10 @@ fn a_missing_or_wrong_key_is_told_with_what_to_do() {
     bench.make("job-1");
     let foreign = PrivateKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
     let error = bench.keys.find(&bench.certificate, &job("job-1"), &issue(&foreign)).unwrap_err();
-    assert!(error.to_string().contains("not on this machine") && error.advice().unwrap().contains("certctl certs renew mc-web"), "{error:?}");
+    assert!(
+        error.to_string().contains("not on this machine") && error.advice().unwrap().contains("certctl certs renew mc-web"),
+        "{error:?}"
+    );
     write_private(&bench.path("job-1"), b"broken").unwrap();
     let error = bench.keys.find(&bench.certificate, &job("job-1"), &issue(&foreign)).unwrap_err();
     assert!(error.explain().contains("job-1.key cannot be read"), "{}", error.explain());

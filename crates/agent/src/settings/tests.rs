@@ -28,16 +28,23 @@ fn the_state_directory_is_where_each_kind_of_machine_expects_it() {
 
 #[test]
 fn flags_win_over_the_file_and_the_file_over_defaults() {
-    let (_temporary, mut options) = file("state_dir = \"/from/file\"\nlog_level = \"debug\"\nlog_format = \"json\"\nserver = \"https://file.test\"");
+    let (_temporary, mut options) =
+        file("state_dir = \"/from/file\"\nlog_level = \"debug\"\nlog_format = \"json\"\nserver = \"https://file.test\"");
     let settings = load(&options, &Surroundings::default());
-    assert_eq!((settings.state_dir.as_path(), settings.log_level, settings.log_format), (Path::new("/from/file"), LogLevel::Debug, LogFormat::Json));
+    assert_eq!(
+        (settings.state_dir.as_path(), settings.log_level, settings.log_format),
+        (Path::new("/from/file"), LogLevel::Debug, LogFormat::Json)
+    );
     options.state_dir = Some("/from/flag".into());
     options.log_level = Some(LogLevel::Warn);
     let settings = load(&options, &Surroundings::default());
     assert_eq!((settings.state_dir.as_path(), settings.log_level), (Path::new("/from/flag"), LogLevel::Warn));
     let enrollment = EnrollmentOptions { token: Some("ce_1_x\n".into()), ..EnrollmentOptions::default() };
     let enrollment = settings.enrollment(&enrollment).unwrap().unwrap();
-    assert_eq!((enrollment.server.as_str(), enrollment.token.expose().as_str(), enrollment.anchor), ("https://file.test", "ce_1_x", Anchor::System));
+    assert_eq!(
+        (enrollment.server.as_str(), enrollment.token.expose().as_str(), enrollment.anchor),
+        ("https://file.test", "ce_1_x", Anchor::System)
+    );
 }
 
 #[test]

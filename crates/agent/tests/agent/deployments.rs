@@ -126,7 +126,8 @@ async fn a_reload_command_runs_when_this_machine_allows_it() {
 
 /// A reload that writes when it begins, and ends when a file appears.
 fn gate(host: &Host, name: &str, gate: &str) -> Value {
-    let script = format!("echo {name} >> {0}/begun; while [ ! -e {0}/{gate} ]; do sleep 0.02; done; echo {name} >> {0}/ended", host.root.display());
+    let script =
+        format!("echo {name} >> {0}/begun; while [ ! -e {0}/{gate} ]; do sleep 0.02; done; echo {name} >> {0}/ended", host.root.display());
     host.allow(&["sh", "-c", &script]);
     let mut config = host.files_target(name);
     config["reload_command"] = json!(["sh", "-c", script]);
@@ -152,7 +153,15 @@ async fn one_target_takes_turns_and_others_do_not_wait_for_it() {
     }
     let begun = || lines(&host.path("begun"));
     wait_until("two targets at work", LONG, async || begun().len() == 2).await;
-    assert_eq!({ let mut sorted = begun(); sorted.sort(); sorted }, ["a", "c"], "the second job of the first target waits");
+    assert_eq!(
+        {
+            let mut sorted = begun();
+            sorted.sort();
+            sorted
+        },
+        ["a", "c"],
+        "the second job of the first target waits"
+    );
     // Its lease is kept alive while it waits, and the heart beats.
     let alive = |job: &str| server.script().reports.iter().filter(|(id, report)| id == job && report.status == "Running").count();
     let (before, beats) = (alive("job-2"), server.script().heartbeats);

@@ -72,7 +72,11 @@ async fn without_an_identity_every_command_says_how_to_get_one() {
     for (arguments, code) in [(&["run"][..], 78), (&["status"], 1), (&["unenroll", "--yes"], 1), (&["enroll"], 1)] {
         let output = output(program(&host, arguments)).await;
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
-        assert!(err(&output).starts_with("error: ") && err(&output).contains("hint: ") && err(&output).contains("certctl"), "{}", err(&output));
+        assert!(
+            err(&output).starts_with("error: ") && err(&output).contains("hint: ") && err(&output).contains("certctl"),
+            "{}",
+            err(&output)
+        );
         assert_eq!(out(&output), "");
     }
 }
@@ -151,7 +155,9 @@ async fn commands_are_allowed_by_hand_and_listed() {
     let other = output(program(&host, &["allow", "--", "systemctl", "reload", "nginx"])).await;
     assert!(out(&other).contains("allowed: systemctl reload nginx"), "{}", err(&other));
     let listed = out(&output(program(&host, &["allow"])).await);
-    for line in [r#"argv = ["nginx", "-t", "-c", "*"]"#, r#"argv = ["nginx", "-s", "reload"]"#, r#"argv = ["systemctl", "reload", "nginx"]"#] {
+    for line in
+        [r#"argv = ["nginx", "-t", "-c", "*"]"#, r#"argv = ["nginx", "-s", "reload"]"#, r#"argv = ["systemctl", "reload", "nginx"]"#]
+    {
         assert!(listed.lines().any(|listed| listed == line), "{line} in {listed}");
     }
 }

@@ -2,7 +2,7 @@
 
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::auth::{Actor, Permission, Role, RoleHeld, RoleHeldDraft};
-use certctl_domain::ids::{ActorId, RoleId};
+use certctl_domain::ids::{ActorId, AgentId, Id as _, RoleId};
 use certctl_domain::noun::{Check, Noun as _};
 use certctl_domain::time::Timestamp;
 use certctl_store::{Topic, WriteTx, actors, api_keys, roles, table};
@@ -25,6 +25,11 @@ impl Managed for Actor {
         let held_before = |held: &RoleHeld| old.is_some_and(|old| old.roles.iter().any(|other| gives_as_much(other, held)));
         let given: Vec<RoleHeld> = new.roles.iter().filter(|held| !held_before(held)).cloned().collect();
         let taken = old.is_some_and(|old| old.roles.iter().any(|held| !new.roles.iter().any(|other| other.is_same_grant(held))));
+        if old.is_none() && new.id.as_str().starts_with(AgentId::PREFIX) {
+            return Err(
+                Error::conflict("reserved", format!("`{}` is the id of an agent", new.id)).hint("choose one that begins with `actor-`")
+            );
+        }
         ends_later(ctx, old, new)?;
         if taken {
             needs(ctx, Permission::AuthRoleRevoke)?;

@@ -1,13 +1,13 @@
 //! From a bearer token to a [`Caller`]: one indexed read for each request, grants from memory while nothing changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use certctl_domain::auth::{ActorKind, Grants, Scope, system_roles};
-use certctl_domain::ids::{ActorId, AgentId, Id as _};
+use certctl_domain::auth::{Actor, ActorKind, Grants, Scope, system_roles};
+use certctl_domain::ids::{ActorId, AgentId, Id as _, RoleId};
 use certctl_domain::time::Timestamp;
 use certctl_store::heartbeats::Heartbeats;
-use certctl_store::{actors, api_keys};
+use certctl_store::{actors, api_keys, table};
 
 use super::token::{Token, TokenKind};
 use crate::Engine;
@@ -120,6 +120,21 @@ impl Authenticator {
         remembered.insert(found.actor.clone(), entry);
         Ok(grants)
     }
+}
+
+/// The roles that a caller holds now.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn roles_of(engine: &Engine, caller: &Caller) -> Result<Vec<RoleId>> {
+    if caller.agent.is_some() {
+        return Ok(RoleId::parse(AGENT_ROLE).into_iter().collect());
+    }
+    let actor = table::get::<Actor>(engine.store().db(), &caller.actor).await?;
+    let now = engine.now();
+    let held = actor.into_iter().flat_map(|actor| actor.roles).filter(|held| held.expires_at.is_none_or(|end| end > now));
+    let roles: BTreeSet<RoleId> = held.map(|held| held.role_id).collect();
+    Ok(roles.into_iter().collect())
 }
 
 /// No credential came with a request that needs one.

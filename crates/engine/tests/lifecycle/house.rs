@@ -14,7 +14,7 @@ use certctl_domain::secret::Secret;
 use certctl_domain::target::Target;
 use certctl_domain::time::Timestamp;
 use certctl_domain::x509::SanSet;
-use certctl_engine::agents::{self, Enrollment};
+use certctl_engine::agents::{self, Enrollment, Submission};
 use certctl_engine::clock::FakeClock;
 use certctl_engine::deploy::{self, Progress, Report};
 use certctl_engine::{Caller, Ctx, Engine, Options, auth, crud, scheduler, seed};
@@ -169,7 +169,12 @@ impl TestAgent {
     }
 
     pub(crate) async fn submit(&self, item: &WorkItem, csr: &str) -> certctl_engine::Result<certctl_domain::ids::JobId> {
-        agents::submit_csr(&self.ctx, &self.id, &item.certificate_id, Some(&item.id), Some(item.fence), csr).await
+        agents::submit_csr(
+            &self.ctx,
+            &self.id,
+            Submission { certificate: &item.certificate_id, job: Some(&item.id), fence: Some(item.fence), csr_pem: csr },
+        )
+        .await
     }
 
     /// Answers the one job that waits for a CSR, and waits until the version is there.

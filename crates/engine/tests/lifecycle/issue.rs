@@ -154,7 +154,7 @@ both_databases! {
         let job = house.jobs(&certificate.id, JobKind::Issuance).await.remove(0);
         assert_eq!(job.status, JobStatus::AwaitingApproval);
         assert_eq!(certctl_engine::approve::approve(&admin, &job.id).await.unwrap_err().kind, ErrorKind::Forbidden);
-        let refused = agents::submit_csr(&agent.ctx, &agent.id, &certificate.id, Some(&job.id), None, "x").await.unwrap_err();
+        let refused = agents::submit_csr(&agent.ctx, &agent.id, agents::Submission { certificate: &certificate.id, job: Some(&job.id), fence: None, csr_pem: "x" }).await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Conflict);
         certctl_engine::approve::approve(&house.actor("actor-second"), &job.id).await.unwrap();
         agent.issue(&house).await;

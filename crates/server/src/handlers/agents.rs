@@ -7,16 +7,16 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use certctl_api::agents::{
     AgentCertificate, CsrRequest, EnrollRequest, EnrollResponse, EnrollmentTokenDraft, HeartbeatResponse, JobReport, MintedEnrollmentToken,
-    RetireAgentResponse, WorkResponse,
+    RegisterAgentRequest, RegisteredAgent, RetireAgentResponse, WorkResponse,
 };
 use certctl_api::certificates::WorkAccepted;
-use certctl_domain::agent::{Agent, AgentFacts, EnrollmentToken};
+use certctl_domain::agent::{Agent, AgentDraft, AgentFacts, EnrollmentToken};
 use certctl_domain::auth::perm;
 use certctl_domain::certificate::Explanation;
 use certctl_domain::ids::{AgentId, CertificateId, EnrollmentTokenId, JobId, VersionId};
 use certctl_domain::job::Job;
 use certctl_domain::secret::Secret;
-use certctl_engine::agents::{self, Enrollment, Retire};
+use certctl_engine::agents::{self, Enrollment, MintedToken, Retire, Submission};
 use certctl_engine::deploy::{self, Progress, Report, Retrying};
 use certctl_engine::{Error, explain};
 use certctl_store::agents::{AGENTS, ENROLLMENT_TOKENS, resolve};
@@ -29,7 +29,7 @@ use crate::api::{
     Query, Rows, RowsParams,
 };
 use crate::problem::{Answer, Problem};
-use crate::state::AppState;
+use crate::state::{AppState, Invitation};
 
 /// An agent by its id or its name in `{id}`.
 #[derive(Debug)]
@@ -151,14 +151,43 @@ pub async fn retire(
 /// As [`list`].
 pub async fn create_token(
     ctx: Authorized<perm::AgentEdit>,
+    state: AppState,
     OptionalBody(body): OptionalBody<EnrollmentTokenDraft>,
 ) -> Answer<Created<MintedEnrollmentToken>> {
     let life = body.expires_in_seconds.map_or(ctx.engine().options().token_life, time::Duration::seconds);
     let minted = agents::mint_token(&ctx, body.agent_name, body.labels, life).await?;
     let location = format!("/api/v1/agents/enrollment-tokens/{}", minted.token.id);
+    Ok(Created::at(shown_once(minted, &state.invitation), location))
+}
+
+/// Registers an agent ahead of its host.
+///
+/// # Errors
+/// As [`list`].
+pub async fn register(
+    ctx: Authorized<perm::AgentEdit>,
+    state: AppState,
+    Body(body): Body<RegisterAgentRequest>,
+) -> Answer<Created<RegisteredAgent>> {
+    let draft = AgentDraft {
+        id: body.id,
+        name: body.name,
+        hostname: body.hostname,
+        os: body.os,
+        architecture: body.architecture,
+        labels: body.labels,
+    };
+    let (agent, minted) = agents::register(&ctx, draft).await?;
+    let location = format!("/api/v1/agents/{}", agent.id);
+    Ok(Created::at(RegisteredAgent { agent, enrollment_token: shown_once(minted, &state.invitation) }, location))
+}
+
+/// A token with its secret and the command to run on the host.
+fn shown_once(minted: MintedToken, invitation: &Invitation) -> MintedEnrollmentToken {
     let token_value = minted.value.expose().clone();
-    let command = format!("certctl-agent enroll --server https://THIS-SERVER:8443 --token {token_value}");
-    Ok(Created::at(MintedEnrollmentToken { token: minted.token, token_value, command }, location))
+    let pin = invitation.ca_sha256.as_ref().map(|pin| format!(" --ca-sha256 {pin}")).unwrap_or_default();
+    let command = format!("certctl-agent enroll --server {} --token {token_value}{pin}", invitation.server);
+    MintedEnrollmentToken { token: minted.token, token_value, command }
 }
 
 /// Lists enrolment tokens, without their secrets.
@@ -230,7 +259,12 @@ pub async fn work(ctx: AuthorizedAgent<perm::AgentJobPoll>, Query(wait): Query<W
 /// # Errors
 /// As [`list`].
 pub async fn submit_csr(ctx: AuthorizedAgent<perm::AgentJobPoll>, Body(body): Body<CsrRequest>) -> Answer<Accepted<WorkAccepted>> {
-    let job = agents::submit_csr(&ctx, ctx.id(), &body.certificate_id, body.job_id.as_ref(), body.fence, &body.csr_pem).await?;
+    let job = agents::submit_csr(
+        &ctx,
+        ctx.id(),
+        Submission { certificate: &body.certificate_id, job: body.job_id.as_ref(), fence: body.fence, csr_pem: &body.csr_pem },
+    )
+    .await?;
     let location = format!("/api/v1/jobs/{job}");
     Ok(Accepted::at(WorkAccepted { status: "accepted".to_owned(), job_id: Some(job), jobs: Vec::new() }, location))
 }

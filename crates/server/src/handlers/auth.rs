@@ -4,11 +4,9 @@ use certctl_api::auth::{
     AuthCheck, AuthInfo, BootstrapRequest, BootstrapResponse, BootstrapStatus, Me, PermissionCatalogue, PermissionInfo, RuntimeConfig,
 };
 use certctl_domain::auth::perm::{AuthRoleEdit, AuthRoleList};
-use certctl_domain::auth::{Actor, Grant, Permission, Scope};
-use certctl_domain::ids::RoleId;
+use certctl_domain::auth::{Grant, Permission, Scope};
 use certctl_domain::secret::Secret;
-use certctl_engine::auth::bootstrap;
-use certctl_store::table;
+use certctl_engine::auth::{authenticate, bootstrap};
 
 use crate::api::{Authenticated, Authorized, Body, Created, Json, Public};
 use crate::problem::Answer;
@@ -39,8 +37,7 @@ pub async fn permissions(_ctx: Authorized<AuthRoleList>) -> Answer<Json<Permissi
 }
 
 /// The settings in force. They tell how the installation is built, so they are for who may change access.
-pub async fn runtime_config(ctx: Authorized<AuthRoleEdit>, state: AppState) -> Answer<Json<RuntimeConfig>> {
-    ctx.everywhere(Permission::AuthRoleEdit)?;
+pub async fn runtime_config(_ctx: Authorized<AuthRoleEdit>, state: AppState) -> Answer<Json<RuntimeConfig>> {
     Ok(Json(RuntimeConfig { runtime_config: state.settings.clone() }))
 }
 
@@ -65,10 +62,6 @@ pub async fn bootstrap(public: Public, Body(body): Body<BootstrapRequest>) -> An
 }
 
 async fn describe(who: &Authenticated) -> Answer<Me> {
-    let actor = table::get::<Actor>(who.engine.store().db(), &who.caller.actor).await?;
-    let now = who.engine.now();
-    let held = actor.into_iter().flat_map(|actor| actor.roles).filter(|held| held.expires_at.is_none_or(|end| end > now));
-    let roles: Vec<RoleId> = held.map(|held| held.role_id).collect();
     let granted = who.caller.grants.iter().map(|(permission, scope)| {
         let (scope_type, scope_id) = scope.parts();
         Grant { permission: *permission, scope_type, scope_id: scope_id.map(str::to_owned) }
@@ -79,7 +72,7 @@ async fn describe(who: &Authenticated) -> Answer<Me> {
         actor_type: who.caller.kind,
         tenant_id: TENANT.to_owned(),
         admin,
-        roles,
+        roles: authenticate::roles_of(&who.engine, &who.caller).await?,
         effective_permissions: granted.collect(),
     })
 }

@@ -1,10 +1,15 @@
 //! Certificates: what is asked of them beside create, read, list, replace and patch.
 
-use certctl_api::certificates::{DeployRequest, ExportedPem, RenewRequest, RevokeRequest, Revoked, SubmitCsrRequest, WorkAccepted};
+use certctl_api::certificates::{
+    BulkEnqueuedJob, BulkError, BulkReassignRequest, BulkReassignResult, BulkRenewRequest, BulkRenewResult, BulkRevokeRequest,
+    BulkRevokeResult, DeployRequest, ExportedPem, RenewRequest, RevokeRequest, Revoked, SubmitCsrRequest, WorkAccepted,
+};
 use certctl_domain::auth::perm;
 use certctl_domain::certificate::{Certificate, Explanation, Version};
+use certctl_domain::ids::CertificateId;
 use certctl_domain::job::Job;
 use certctl_domain::target::Target;
+use certctl_engine::bulk::{self, Each, Selection};
 use certctl_engine::revoke::What;
 use certctl_engine::{Error, certificates, crud, explain, revoke};
 use certctl_pki::chain::Chain;
@@ -146,6 +151,95 @@ pub async fn export_pem(ctx: Authorized<perm::CertRead>, Named(id): Named<Certif
     let version = certificates::current(&ctx, &id).await?;
     let chain = Chain::parse_pem(&version.pem_chain).map_err(|e| Error::internal("a version's chain cannot be read").because(e))?;
     Ok(Json(ExportedPem { cert_pem: chain.leaf().to_pem(), chain_pem: chain.intermediates_pem(), full_pem: chain.to_pem() }))
+}
+
+/// Renews every certificate that fits.
+///
+/// # Errors
+/// As [`create`].
+pub async fn bulk_renew(ctx: Authorized<perm::CertIssue>, Body(body): Body<BulkRenewRequest>) -> Answer<Json<BulkRenewResult>> {
+    let filters = [
+        ("profile_id", body.profile_id),
+        ("owner_id", body.owner_id),
+        ("agent_id", body.agent_id),
+        ("issuer_id", body.issuer_id),
+        ("team_id", body.team_id),
+    ];
+    let outcome = bulk::renew(&ctx, &selection(body.certificate_ids, filters)).await?;
+    let mut result = BulkRenewResult { total_matched: outcome.len(), ..BulkRenewResult::default() };
+    for (certificate_id, each) in outcome {
+        match each {
+            Each::Done(jobs) => {
+                result.total_enqueued += 1;
+                result
+                    .enqueued_jobs
+                    .extend(jobs.into_iter().map(|job_id| BulkEnqueuedJob { certificate_id: certificate_id.clone(), job_id }));
+            }
+            Each::Skipped => result.total_skipped += 1,
+            Each::Failed(error) => {
+                result.total_failed += 1;
+                result.errors.push(bulk_error(&certificate_id, &error));
+            }
+        }
+    }
+    Ok(Json(result))
+}
+
+/// Revokes every certificate that fits.
+///
+/// # Errors
+/// As [`create`].
+pub async fn bulk_revoke(ctx: Authorized<perm::CertBulkRevoke>, Body(body): Body<BulkRevokeRequest>) -> Answer<Json<BulkRevokeResult>> {
+    let filters = [
+        ("profile_id", body.profile_id),
+        ("owner_id", body.owner_id),
+        ("agent_id", body.agent_id),
+        ("issuer_id", body.issuer_id),
+        ("team_id", body.team_id),
+    ];
+    let outcome = bulk::revoke(&ctx, &selection(body.certificate_ids, filters), body.reason).await?;
+    let mut result = BulkRevokeResult { total_matched: outcome.len(), ..BulkRevokeResult::default() };
+    for (id, each) in outcome {
+        match each {
+            Each::Done(()) => result.total_revoked += 1,
+            Each::Skipped => result.total_skipped += 1,
+            Each::Failed(error) => {
+                result.total_failed += 1;
+                result.errors.push(bulk_error(&id, &error));
+            }
+        }
+    }
+    Ok(Json(result))
+}
+
+/// Gives certificates another owner.
+///
+/// # Errors
+/// As [`create`].
+pub async fn bulk_reassign(ctx: Authorized<perm::CertEdit>, Body(body): Body<BulkReassignRequest>) -> Answer<Json<BulkReassignResult>> {
+    let team = body.team_id.as_ref().map(ToString::to_string);
+    let outcome = bulk::reassign(&ctx, &body.certificate_ids, &body.owner_id.to_string(), team.as_deref()).await?;
+    let mut result = BulkReassignResult { total_matched: outcome.len(), ..BulkReassignResult::default() };
+    for (id, each) in outcome {
+        match each {
+            Each::Done(()) => result.total_reassigned += 1,
+            Each::Skipped => result.total_skipped += 1,
+            Each::Failed(error) => {
+                result.total_failed += 1;
+                result.errors.push(bulk_error(&id, &error));
+            }
+        }
+    }
+    Ok(Json(result))
+}
+
+fn selection<const N: usize>(ids: Vec<CertificateId>, filters: [(&str, Option<String>); N]) -> Selection {
+    let filters = filters.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    Selection { ids, filters }
+}
+
+fn bulk_error(id: &CertificateId, error: &Error) -> BulkError {
+    BulkError { certificate_id: id.to_string(), error: error.detail.clone() }
 }
 
 /// 202 with jobs; the first one is where to look.

@@ -93,6 +93,7 @@ both_databases! {
         let admin = server.admin();
         admin.post("/api/v1/auth/roles", &json!({"name": "viewer", "permissions": []})).await.is_problem(409, "name_taken");
         admin.post("/api/v1/auth/actors", &json!({"id": "actor-admin", "name": "x"})).await.is_problem(409, "name_taken");
+        admin.post("/api/v1/auth/actors", &json!({"id": "ag-1", "name": "x"})).await.is_problem(409, "reserved");
         let refused = admin.post("/api/v1/auth/actors", &json!({"name": "x", "roles": ["r-none"]})).await.is_problem(400, "invalid_field");
         assert_eq!(fields_of(&refused), ["roles.0"]);
         admin.post("/api/v1/auth/keys/actor-admin/roles", &json!({"role_id": "r-none"})).await.is_problem(404, "not_found");

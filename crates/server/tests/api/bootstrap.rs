@@ -62,7 +62,7 @@ both_databases! {
     async fn two_at_once_make_one(fresh: Fresh) {
         let server = fresh.0;
         bootstrap::offer(&server.engine, &Secret::new(TOKEN.to_owned())).await.unwrap();
-        let (_, other) = server.replica().await;
+        let other = server.replica().await;
         let (one, two) = (server.nobody(), server.nobody().at(other));
         let (one, two) = tokio::join!(
             async { one.post(PATH, &json!({"token": TOKEN, "actor_name": "one"})).await.status },

@@ -1,6 +1,8 @@
 //! The OpenAPI document holds together, and has every name that existing scripts use.
 
-use std::collections::BTreeSet;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use certctl_server::routes;
 use certctl_testkit::Engine;
@@ -42,6 +44,25 @@ fn every_operation_says_what_it_is_and_what_comes_back() {
     }
 }
 
+#[test]
+fn every_name_that_existing_scripts_use_is_there() {
+    let document = routes::openapi();
+    let operations: BTreeMap<String, Value> = operations(&document).into_iter().collect();
+    for (place, side, names) in names::NAMES {
+        let operation = &operations[*place];
+        let mut have = BTreeSet::new();
+        match side {
+            Side::Request => fields(&document, &operation["requestBody"], "", &mut have),
+            Side::Response => {
+                let responses = operation["responses"].as_object().unwrap();
+                responses.iter().filter(|(status, _)| status.starts_with('2')).for_each(|(_, it)| fields(&document, it, "", &mut have));
+            }
+        }
+        let missing: Vec<_> = names.split(' ').filter(|name| !have.contains(*name)).collect();
+        assert!(missing.is_empty(), "{place} {side:?}: {missing:?}");
+    }
+}
+
 /// A parameter that is misspelled must not be ignored: the caller would get something else than they asked for.
 #[tokio::test]
 async fn no_operation_ignores_a_parameter_that_it_does_not_know() {
@@ -52,6 +73,33 @@ async fn no_operation_ignores_a_parameter_that_it_does_not_know() {
             continue;
         };
         server.admin().get(&format!("{path}?a_parameter_that_nobody_knows=1")).await.is_problem(400, "invalid_query");
+    }
+}
+
+/// Which body of an operation.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Request,
+    Response,
+}
+
+/// The dotted names of all fields of a body, through lists and compositions.
+fn fields(document: &Value, schema: &Value, prefix: &str, names: &mut BTreeSet<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return fields(document, document.pointer(reference.trim_start_matches('#')).unwrap(), prefix, names);
+    }
+    for content in schema["content"].as_object().into_iter().flatten().map(|(_, content)| content) {
+        fields(document, &content["schema"], prefix, names);
+    }
+    for part in ["allOf", "anyOf", "oneOf"].iter().flat_map(|key| schema[*key].as_array().into_iter().flatten()) {
+        fields(document, part, prefix, names);
+    }
+    if schema["items"].is_object() {
+        fields(document, &schema["items"], prefix, names);
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        names.insert(format!("{prefix}{name}"));
+        fields(document, property, &format!("{prefix}{name}."), names);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::support::{TestServer, fields_of};
 
 both_databases! {
     async fn a_deleted_key_is_dead_on_every_replica_with_the_next_request(server: TestServer) {
-        let (_, other) = server.replica().await;
+        let other = server.replica().await;
         let viewer = server.actor_with("viewer", json!(["r-viewer"])).await;
         viewer.get("/api/v1/owners").await.is(200);
         viewer.at(other.clone()).get("/api/v1/owners").await.is(200);
@@ -26,7 +26,7 @@ both_databases! {
     }
 
     async fn a_change_of_roles_holds_on_every_replica_with_the_next_request(server: TestServer) {
-        let (_, other) = server.replica().await;
+        let other = server.replica().await;
         let caller = server.actor_with("changing", json!(["r-viewer"])).await.at(other);
         caller.get("/api/v1/owners").await.is(200);
         caller.post("/api/v1/owners", &json!({"name": "x"})).await.is_problem(403, "forbidden");

@@ -1,12 +1,14 @@
 //! The REST API, spoken to through its router, on both databases.
 
 mod access;
+mod agents;
 mod audit;
 mod authorization;
 mod bad_input;
 mod bootstrap;
 mod contract;
 mod crud;
+mod frame;
 mod idempotency;
 mod keys;
 mod problems;

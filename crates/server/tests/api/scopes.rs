@@ -33,10 +33,11 @@ both_databases! {
         }
         let caller = server.actor_with("scoped", json!([{"role_id": "r-viewer", "scope_type": "profile", "scope_id": "prof-b"}])).await;
         assert_eq!(caller.get("/api/v1/profiles").await.is(200).column("id"), ["prof-b"]);
-        // Owners lie in no scope: nothing of them is reached.
+        // Owners lie in no scope, and neither does the audit log: a grant in one does not open them.
         admin.post("/api/v1/owners", &json!({"id": "o-1", "name": "A"})).await.is(201);
-        assert_eq!(caller.get("/api/v1/owners").await.is(200).json()["total"], 0);
-        caller.get("/api/v1/owners/o-1").await.is_problem(404, "not_found");
+        let refused = caller.get("/api/v1/owners").await.is_problem(403, "forbidden");
+        assert!(refused["detail"].as_str().unwrap().contains("owner.read"), "{refused}");
+        caller.get("/api/v1/owners/o-1").await.is_problem(403, "forbidden");
         caller.get("/api/v1/audit").await.is_problem(403, "forbidden");
         // A global grant beside it reaches everything.
         admin.post("/api/v1/auth/keys/actor-scoped/roles", &json!({"role_id": "r-viewer"})).await.is(204);

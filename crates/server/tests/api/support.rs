@@ -31,6 +31,7 @@ pub(crate) struct TestServer {
     pub(crate) store: TestStore,
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<FakeClock>,
+    pub(crate) state: AppState,
     router: Router,
     admin: Secret<String>,
 }
@@ -67,13 +68,14 @@ impl TestServer {
     pub(crate) async fn bare(engine: certctl_testkit::Engine, limits: Limits) -> Self {
         let store = TestStore::open(engine).await;
         let clock = Arc::new(FakeClock::at(start()));
-        let (engine, router) = start_on(&store, &clock, limits).await;
-        Self { store, engine, clock, router, admin: Secret::new(String::new()) }
+        let state = start_on(&store, &clock, limits).await;
+        let (engine, router) = (Arc::clone(&state.engine), routes::router(state.clone()));
+        Self { store, engine, clock, state, router, admin: Secret::new(String::new()) }
     }
 
     /// Another replica on the same database.
-    pub(crate) async fn replica(&self) -> (Arc<Engine>, Router) {
-        start_on(&self.store.replica().await, &self.clock, Limits::default()).await
+    pub(crate) async fn replica(&self) -> Router {
+        routes::router(start_on(&self.store.replica().await, &self.clock, Limits::default()).await)
     }
 
     /// The first administrator.
@@ -223,20 +225,20 @@ pub(crate) fn fields_of(problem: &Value) -> Vec<&str> {
     problem["errors"].as_array().map(|errors| errors.iter().filter_map(|error| error["field"].as_str()).collect()).unwrap_or_default()
 }
 
-async fn start_on(store: &Store, clock: &Arc<FakeClock>, limits: Limits) -> (Arc<Engine>, Router) {
+async fn start_on(store: &Store, clock: &Arc<FakeClock>, limits: Limits) -> AppState {
     let engine = Engine::new(store.clone(), Arc::clone(clock) as _, Options::named("test"));
     seed_roles(&engine).await.unwrap();
     let requests = Arc::new(RequestMetrics::default());
-    let state = AppState::new(App {
-        engine: Arc::clone(&engine),
+    AppState::new(App {
+        invitation: certctl_server::state::Invitation { server: "https://certctl.example.test".to_owned(), ca_sha256: None },
+        engine,
         readiness: Arc::new(AllWell),
         requests: Arc::clone(&requests) as _,
         metrics: Sources { requests, tls: own_certificate(), listener: Arc::default(), started_at: start() },
         version: Version { version: "1.2.3".to_owned(), ..Version::default() },
         settings: [("server.listen".to_owned(), "0.0.0.0:8443".to_owned())].into(),
         limits,
-    });
-    (engine, routes::router(state))
+    })
 }
 
 #[derive(Debug)]

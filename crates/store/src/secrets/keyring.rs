@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn keys_are_base64_or_hex_and_nothing_else() {
-        let bytes: [u8; 32] = std::array::from_fn(|i| u8::try_from(i * 7 + 200 & 0xff).unwrap());
+        let bytes: [u8; 32] = std::array::from_fn(|i| u8::try_from((i * 7 + 200) & 0xff).unwrap());
         let one = |text: String| Keyring::from_texts(text.into(), vec![]);
         let id = one(STANDARD.encode(bytes)).unwrap().active_id().to_owned();
         for text in [hex::encode(bytes), hex::encode_upper(bytes), URL_SAFE_NO_PAD.encode(bytes), format!("{}\n", STANDARD.encode(bytes))] {

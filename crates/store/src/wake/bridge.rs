@@ -93,7 +93,9 @@ async fn listen(pool: &PgPool, wake: &Wake, origin: &str) -> sqlx::Result<()> {
             Ok(Err(error)) => return Err(error),
             // A peer that vanished without a word looks just like one that has no news.
             Err(_) => match timeout(PING, (&mut listener).execute("SELECT 1")).await {
-                Ok(answer) => drop(answer?),
+                Ok(answer) => {
+                    answer?;
+                }
                 Err(_) => return Err(sqlx::Error::PoolTimedOut),
             },
         }

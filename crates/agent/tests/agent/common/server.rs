@@ -305,7 +305,10 @@ impl Shared {
 }
 
 fn problem(status: u16, detail: &str) -> (StatusCode, Value) {
-    (StatusCode::from_u16(status).unwrap(), json!({"type": "about:blank", "status": status, "detail": detail, "hint": format!("hint for {status}")}))
+    (
+        StatusCode::from_u16(status).unwrap(),
+        json!({"type": "about:blank", "status": status, "detail": detail, "hint": format!("hint for {status}")}),
+    )
 }
 
 fn now() -> Timestamp {

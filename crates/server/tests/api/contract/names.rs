@@ -1,0 +1,115 @@
+//! The names that existing scripts use of what is set up here. They stay; more may come.
+
+use super::Side::{self, Request, Response};
+
+pub(super) const NAMES: &[(&str, Side, &str)] = &[
+    (
+        "GET /api/v1/audit",
+        Response,
+        "data data.action data.actor data.actor_type data.details data.event_category data.id data.resource_id data.resource_type data.timestamp page per_page total",
+    ),
+    ("GET /api/v1/audit/{id}", Response, "action actor actor_type details event_category id resource_id resource_type timestamp"),
+    ("GET /api/v1/auth/bootstrap", Response, "available"),
+    ("POST /api/v1/auth/bootstrap", Request, "actor_name token"),
+    ("POST /api/v1/auth/bootstrap", Response, "actor_id api_key_id created_at key_value message"),
+    (
+        "GET /api/v1/auth/check",
+        Response,
+        "actor_id actor_type admin admin_via_role effective_permissions effective_permissions.permission effective_permissions.scope_id effective_permissions.scope_type roles status tenant_id user",
+    ),
+    ("GET /api/v1/auth/info", Response, "auth_type required"),
+    ("GET /api/v1/auth/keys", Response, "keys keys.actor_id keys.actor_type keys.role_ids keys.tenant_id"),
+    ("POST /api/v1/auth/keys/{id}/roles", Request, "role_id"),
+    (
+        "GET /api/v1/auth/me",
+        Response,
+        "actor_id actor_type admin effective_permissions effective_permissions.permission effective_permissions.scope_id effective_permissions.scope_type roles tenant_id",
+    ),
+    ("GET /api/v1/auth/permissions", Response, "permissions permissions.id permissions.name permissions.namespace"),
+    ("GET /api/v1/auth/roles", Response, "roles roles.created_at roles.description roles.id roles.name roles.tenant_id roles.updated_at"),
+    ("POST /api/v1/auth/roles", Request, "description name"),
+    ("POST /api/v1/auth/roles", Response, "created_at description id name tenant_id updated_at"),
+    (
+        "GET /api/v1/auth/roles/{id}",
+        Response,
+        "permissions permissions.permission_id permissions.role_id permissions.scope_id permissions.scope_type role role.created_at role.description role.id role.name role.tenant_id role.updated_at",
+    ),
+    ("PUT /api/v1/auth/roles/{id}", Request, "description name"),
+    ("POST /api/v1/auth/roles/{id}/permissions", Request, "permission scope_id scope_type"),
+    ("GET /api/v1/auth/runtime-config", Response, "runtime_config"),
+    ("GET /api/v1/owners", Response, "data data.created_at data.email data.id data.name data.team_id data.updated_at page per_page total"),
+    ("POST /api/v1/owners", Request, "created_at email id name team_id updated_at"),
+    ("POST /api/v1/owners", Response, "created_at email id name team_id updated_at"),
+    ("GET /api/v1/owners/{id}", Response, "created_at email id name team_id updated_at"),
+    ("PUT /api/v1/owners/{id}", Request, "created_at email id name team_id updated_at"),
+    ("PUT /api/v1/owners/{id}", Response, "created_at email id name team_id updated_at"),
+    (
+        "GET /api/v1/profiles",
+        Response,
+        "data data.allow_short_lived data.allowed_ekus data.allowed_key_algorithms data.allowed_key_algorithms.algorithm data.allowed_key_algorithms.min_size data.created_at data.description data.enabled data.id data.max_ttl_seconds data.name data.required_san_patterns data.spiffe_uri_pattern data.updated_at page per_page total",
+    ),
+    (
+        "POST /api/v1/profiles",
+        Request,
+        "allow_short_lived allowed_ekus allowed_key_algorithms allowed_key_algorithms.algorithm allowed_key_algorithms.min_size created_at description enabled id max_ttl_seconds name required_san_patterns spiffe_uri_pattern updated_at",
+    ),
+    (
+        "POST /api/v1/profiles",
+        Response,
+        "allow_short_lived allowed_ekus allowed_key_algorithms allowed_key_algorithms.algorithm allowed_key_algorithms.min_size created_at description enabled id max_ttl_seconds name required_san_patterns spiffe_uri_pattern updated_at",
+    ),
+    (
+        "GET /api/v1/profiles/{id}",
+        Response,
+        "allow_short_lived allowed_ekus allowed_key_algorithms allowed_key_algorithms.algorithm allowed_key_algorithms.min_size created_at description enabled id max_ttl_seconds name required_san_patterns spiffe_uri_pattern updated_at",
+    ),
+    (
+        "PUT /api/v1/profiles/{id}",
+        Request,
+        "allow_short_lived allowed_ekus allowed_key_algorithms allowed_key_algorithms.algorithm allowed_key_algorithms.min_size created_at description enabled id max_ttl_seconds name required_san_patterns spiffe_uri_pattern updated_at",
+    ),
+    (
+        "PUT /api/v1/profiles/{id}",
+        Response,
+        "allow_short_lived allowed_ekus allowed_key_algorithms allowed_key_algorithms.algorithm allowed_key_algorithms.min_size created_at description enabled id max_ttl_seconds name required_san_patterns spiffe_uri_pattern updated_at",
+    ),
+    (
+        "GET /api/v1/renewal-policies",
+        Response,
+        "data data.alert_thresholds_days data.auto_renew data.certificate_profile_id data.created_at data.id data.max_retries data.name data.renewal_window_days data.retry_interval_seconds data.updated_at page per_page total",
+    ),
+    (
+        "POST /api/v1/renewal-policies",
+        Request,
+        "alert_thresholds_days auto_renew id max_retries name renewal_window_days retry_interval_seconds",
+    ),
+    (
+        "POST /api/v1/renewal-policies",
+        Response,
+        "alert_thresholds_days auto_renew certificate_profile_id created_at id max_retries name renewal_window_days retry_interval_seconds updated_at",
+    ),
+    (
+        "GET /api/v1/renewal-policies/{id}",
+        Response,
+        "alert_thresholds_days auto_renew certificate_profile_id created_at id max_retries name renewal_window_days retry_interval_seconds updated_at",
+    ),
+    (
+        "PUT /api/v1/renewal-policies/{id}",
+        Request,
+        "alert_thresholds_days auto_renew max_retries name renewal_window_days retry_interval_seconds",
+    ),
+    (
+        "PUT /api/v1/renewal-policies/{id}",
+        Response,
+        "alert_thresholds_days auto_renew certificate_profile_id created_at id max_retries name renewal_window_days retry_interval_seconds updated_at",
+    ),
+    ("GET /api/v1/teams", Response, "data data.created_at data.description data.id data.name data.updated_at page per_page total"),
+    ("POST /api/v1/teams", Request, "created_at description id name updated_at"),
+    ("POST /api/v1/teams", Response, "created_at description id name updated_at"),
+    ("GET /api/v1/teams/{id}", Response, "created_at description id name updated_at"),
+    ("PUT /api/v1/teams/{id}", Request, "created_at description id name updated_at"),
+    ("PUT /api/v1/teams/{id}", Response, "created_at description id name updated_at"),
+    ("GET /api/v1/version", Response, "build_time commit go_version modified version"),
+    ("GET /health", Response, "status"),
+    ("GET /ready", Response, "status"),
+];
