@@ -136,7 +136,7 @@ Examples:
     certctl-agent status
     certctl-agent status --json
 
-Every setting can be given as a flag, in the environment (CERTCTL_AGENT_*), or in /etc/certctl/agent.toml.
+Every setting can be given as a flag, in the environment (CERTCTL_AGENT_*), or in /etc/certctl-agent/agent.toml.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 not enrolled";
 

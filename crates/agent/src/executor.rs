@@ -28,7 +28,7 @@ pub(crate) struct Executor {
     tasks: JoinSet<()>,
     in_hand: HashMap<Id, HandOut>,
     lanes: HashMap<String, Arc<Mutex<()>>>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
 }
 
 /// A job, as handed out once.
@@ -41,7 +41,7 @@ impl Executor {
             tasks: JoinSet::new(),
             in_hand: HashMap::new(),
             lanes: HashMap::new(),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            slots: Arc::new(Slots { requests: Semaphore::new(REQUESTS_AT_ONCE), deployments: Semaphore::new(DEPLOYMENTS_AT_ONCE) }),
         }
     }
 
@@ -116,8 +116,16 @@ impl Executor {
     }
 }
 
-/// How many jobs run at once.
-const AT_ONCE: usize = 4;
+/// How many jobs of a kind run at once: a request must not wait for slow reloads.
+#[derive(Debug)]
+struct Slots {
+    requests: Semaphore,
+    deployments: Semaphore,
+}
+
+const DEPLOYMENTS_AT_ONCE: usize = 4;
+/// Making RSA keys is work for the processor.
+const REQUESTS_AT_ONCE: usize = 2;
 /// How many jobs are taken in at all; the rest is better off with the server.
 const MOST_IN_HAND: usize = 32;
 
@@ -130,10 +138,11 @@ fn lane(item: &WorkItem) -> String {
     }
 }
 
-async fn work(agent: &Arc<Agent>, item: &WorkItem, lane: &Mutex<()>, slots: &Semaphore) {
+async fn work(agent: &Arc<Agent>, item: &WorkItem, lane: &Mutex<()>, slots: &Slots) {
     let narrator = Arc::new(Narrator::default());
     let working = async {
         let _lane = lane.lock().await;
+        let slots = if item.status == JobStatus::AwaitingCSR { &slots.requests } else { &slots.deployments };
         let _slot = slots.acquire().await;
         match (item.status, item.kind) {
             (JobStatus::AwaitingCSR, _) => answer(agent, item).await,

@@ -31,11 +31,9 @@ impl Narrator {
 
     /// A step was taken.
     pub(crate) fn tell_at(&self, step: &str, detail: impl Into<String>, at: Timestamp) {
-        let detail = detail.into();
-        tracing::debug!(step, detail, "step");
         let mut steps = self.lock();
         if steps.len() < MOST_STEPS {
-            steps.push(JobStep { step: step.to_owned(), detail, at });
+            steps.push(JobStep { step: step.to_owned(), detail: detail.into(), at });
         }
         drop(steps);
         self.news.notify_one();

@@ -1,6 +1,6 @@
 //! A deployment's story as the server takes it.
 
-use certctl_api::agents::JobReport;
+use certctl_api::agents::{JobReport, ServedAt};
 use certctl_connector_core::report::{DeployEvent, DeployReport, Failure, Outcome, Proof};
 use certctl_connector_core::{ConnectorError, Retry};
 use certctl_domain::job::{JobStatus, JobStep};
@@ -8,7 +8,7 @@ use certctl_domain::time::Timestamp;
 
 /// The report of a deployment that began.
 pub(crate) fn of_deployment(story: &DeployReport) -> JobReport {
-    let report = JobReport { observed_fingerprint: observed(story), ..JobReport::default() };
+    let report = JobReport { observed_fingerprint: observed(story), served: looked_at(story), ..JobReport::default() };
     let failed = |error: String, failure: &Failure| JobReport {
         status: JobStatus::Failed.as_str().to_owned(),
         error: Some(error),
@@ -61,6 +61,17 @@ fn observed(story: &DeployReport) -> Option<String> {
     let mut seen = story.served.iter().map(|served| served.fingerprint.as_ref());
     let first = seen.next()??;
     seen.all(|other| other == Some(first)).then(|| first.as_str().to_owned())
+}
+
+/// Where the agent looked, so that the server can look there too.
+fn looked_at(story: &DeployReport) -> Vec<ServedAt> {
+    let seen = story.served.iter().map(|served| ServedAt {
+        address: served.address.clone(),
+        server_name: served.server_name.clone(),
+        fingerprint: served.fingerprint.as_ref().map(ToString::to_string),
+        error: served.error.clone(),
+    });
+    seen.collect()
 }
 
 const fn is_permanent(retry: Retry) -> bool {

@@ -34,7 +34,8 @@ pub(crate) async fn recover(agent: &Agent) {
 
 async fn finish(agent: &Agent) -> Result<Vec<DeployReport>, ConnectorError> {
     let allow_list = AllowList::load(&agent.allow_list)?;
-    let progress = |event: &DeployEvent| tracing::info!(step = %event.step, detail = event.detail, "recovering");
+    // The engine logs each event itself; the server learns of them from the story.
+    let progress = |_: &DeployEvent| {};
     let ended = certctl_targets::recover(&agent.journal, &allow_list, clock::now(), &progress).await;
     let mut stories = Vec::new();
     for (target, story) in ended {

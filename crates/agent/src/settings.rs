@@ -23,10 +23,11 @@ pub struct CommonOptions {
     /// `~/.local/state/certctl-agent`]
     #[arg(long, global = true, env = "CERTCTL_AGENT_STATE_DIR", value_name = "DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
-    /// TOML file with settings, named as the flags with `_` for `-` [default: /etc/certctl/agent.toml, if it is there]
+    /// TOML file with settings, named as the flags with `_` for `-` [default: /etc/certctl-agent/agent.toml, if it is there]
     #[arg(long, global = true, env = "CERTCTL_AGENT_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
-    /// File that decides which commands may run here [default: allow.toml in the state directory]
+    /// File that decides which commands may run here [default: `/etc/certctl-agent/commands.toml`, if it is there, else
+    /// `allow.toml` in the state directory]
     #[arg(long, global = true, env = "CERTCTL_AGENT_ALLOW_LIST", value_name = "FILE", hide_env_values = true)]
     pub allow_list: Option<PathBuf>,
     /// How much is logged [default: info]
@@ -96,6 +97,8 @@ pub struct Surroundings {
     pub home: Option<OsString>,
     /// Whether this is root.
     pub is_root: bool,
+    /// The allow-list of this machine, if there is one: what its administrator wrote wins over what the agent could write itself.
+    pub allow_list: Option<PathBuf>,
 }
 
 impl Surroundings {
@@ -108,6 +111,7 @@ impl Surroundings {
             xdg_state_home: std::env::var_os("XDG_STATE_HOME"),
             home: std::env::var_os("HOME"),
             is_root: nix::unistd::geteuid().is_root(),
+            allow_list: Some(PathBuf::from(SYSTEM_ALLOW_LIST)).filter(|path| path.exists()),
         }
     }
 
@@ -141,7 +145,7 @@ impl Settings {
         let options = options.clone();
         Ok(Self {
             state_dir: options.state_dir.or_else(|| file.state_dir.clone()).unwrap_or_else(|| surroundings.state_dir()),
-            allow_list: options.allow_list.or_else(|| file.allow_list.clone()),
+            allow_list: options.allow_list.or_else(|| file.allow_list.clone()).or_else(|| surroundings.allow_list.clone()),
             log_level: options.log_level.or(file.log_level).unwrap_or_default(),
             log_format: options.log_format.or(file.log_format).unwrap_or_default(),
             file,
@@ -177,7 +181,8 @@ impl Settings {
     }
 }
 
-const DEFAULT_FILE: &str = "/etc/certctl/agent.toml";
+const DEFAULT_FILE: &str = "/etc/certctl-agent/agent.toml";
+const SYSTEM_ALLOW_LIST: &str = "/etc/certctl-agent/commands.toml";
 const MAX_TOKEN: u64 = 4096;
 
 /// The configuration file.

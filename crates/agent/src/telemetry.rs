@@ -1,5 +1,7 @@
 //! The log: on standard error, for people or for machines.
 
+use std::io::IsTerminal as _;
+
 use clap::ValueEnum;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
@@ -41,7 +43,11 @@ pub(crate) fn init(level: LogLevel, format: LogFormat) {
         LogLevel::Debug => "info,certctl_agent=debug,certctl_targets=debug,certctl_connector_core=debug",
         LogLevel::Trace => "trace",
     });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let mut builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if !std::io::stderr().is_terminal() {
+        // In a file or a journal, color is noise. On a terminal, the library minds NO_COLOR.
+        builder = builder.with_ansi(false);
+    }
     let begun = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

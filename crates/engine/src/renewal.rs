@@ -3,11 +3,12 @@
 use certctl_domain::certificate::{Certificate, CertificateStatus, Version};
 use certctl_domain::ids::Id as _;
 use certctl_domain::issuer::Issuer;
-use certctl_domain::job::{Job, JobKind};
+use certctl_domain::job::{Job, JobKind, JobStatus};
 use certctl_domain::notification::NotificationKind;
 use certctl_domain::profile::Profile;
 use certctl_domain::renewal::{Current, Decision, Facts, Failures, RenewalPolicy, decide, due_at};
 use certctl_domain::time::Timestamp;
+use certctl_store::jobs::JobRow;
 use certctl_store::{WriteTx, certificates, jobs, outbox, table};
 use serde_json::{Map, json};
 
@@ -98,6 +99,7 @@ pub async fn look(ctx: &Ctx, id: &certctl_domain::ids::CertificateId) -> Result<
     warn(&mut tx, &old, &known, now).await?;
     let open = jobs::open_of_certificate(&mut tx, id).await?;
     let issuing = open.iter().any(|row| matches!(row.job.kind, JobKind::Issuance | JobKind::Renewal));
+    let waits_too_long = told_of_waiting(ctx, &mut tx, &old, &open).await?;
     let decision = decide(&known.borrow(&old), now);
     let started = match (&decision, issuing) {
         (Decision::Renew { why }, false) => {
@@ -112,6 +114,10 @@ pub async fn look(ctx: &Ctx, id: &certctl_domain::ids::CertificateId) -> Result<
             if let Decision::Blocked { why, hint } = &decision {
                 why.clone_into(&mut new.reason);
                 new.hint = Some(hint.clone());
+            }
+            if let Some(waiting) = waits_too_long {
+                new.reason = waiting;
+                new.hint = Some("look whether the agent runs: `certctl agents explain`".to_owned());
             }
             if new != old {
                 certificates::write_state(&mut tx, &old, new).await?;
@@ -133,6 +139,26 @@ pub async fn look(ctx: &Ctx, id: &certctl_domain::ids::CertificateId) -> Result<
         tx.commit_housekeeping(TASK).await?;
     }
     Ok(started)
+}
+
+/// Tells people, once for each job, of an agent that does not send its CSR; gives the words.
+async fn told_of_waiting(ctx: &Ctx, tx: &mut WriteTx, certificate: &Certificate, open: &[JobRow]) -> Result<Option<String>> {
+    let since = ctx.now().saturating_sub(ctx.engine().options().csr_patience);
+    let waiting =
+        open.iter().find(|row| row.job.status == JobStatus::AwaitingCSR && row.job.agent_id.is_some() && row.job.created_at <= since);
+    let Some((job, agent)) = waiting.and_then(|row| Some((&row.job, row.job.agent_id.as_ref()?))) else {
+        return Ok(None);
+    };
+    let text = format!("agent {agent} has not sent a CSR for {} since {}", certificate.name, job.created_at);
+    let message = outbox::Message {
+        kind: NotificationKind::RenewalFailure,
+        certificate: Some(&certificate.id),
+        dedup_key: &format!("awaiting-csr:{}", job.id),
+        text: &text,
+        payload: Map::from_iter([("agent_id".to_owned(), json!(agent)), ("job_id".to_owned(), json!(job.id))]),
+    };
+    outbox::put(tx, message).await?;
+    Ok(Some(text))
 }
 
 /// Puts a certificate whose job was stopped by somebody into a state with a reason and a next look.

@@ -19,6 +19,7 @@ use crate::listener::{BindError, Drain, Listener, ListenerLimits};
 use crate::metrics::{RequestMetrics, Sources};
 use crate::platform_tls;
 use crate::private_file::{self, FileError};
+use crate::rate_limit::{RateLimiter, Rates};
 use crate::readiness::Ready;
 use crate::routes;
 use crate::shutdown::{Shutdown, Signals, Stages, StopReason, TaskGroup};
@@ -169,6 +170,11 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         version: version(),
         settings: shown_settings(&config),
         invitation: invitation(&engine, &config, &listener).await?,
+        rates: RateLimiter::new(Rates {
+            requests_per_second: config.limits.requests_per_second.map(std::num::NonZeroU32::get),
+            burst: config.limits.burst.get(),
+            failed_logins_per_minute: Some(config.limits.failed_logins_per_minute.get()),
+        }),
         limits: Limits { body: config.server.max_body.as_len(), time: config.server.request_timeout },
     });
     let router = routes::router(state);

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod platform_tls;
 pub mod private_file;
 pub mod problem;
+pub mod rate_limit;
 pub mod readiness;
 pub mod routes;
 pub mod shutdown;

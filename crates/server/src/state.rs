@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::api::RequestSeen;
 use crate::metrics::Sources;
+use crate::rate_limit::RateLimiter;
 
 /// The state of the router. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct App {
     pub settings: BTreeMap<String, String>,
     /// What a request may cost.
     pub limits: Limits,
+    /// How much one caller may ask for.
+    pub rates: RateLimiter,
     /// How agents find this server.
     pub invitation: Invitation,
 }

@@ -140,6 +140,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
   certctl-agent allow                                  # what is allowed
   certctl-agent allow nginx                            # test and reload nginx
   certctl-agent allow -- systemctl reload nginx
+  sudo certctl-agent allow --allow-list /etc/certctl-agent/commands.toml nginx    # a list that the agent's user cannot change
   certctl-agent allow -- /usr/sbin/nginx -t -c "*"     # "*" stands for any one argument"#;
 
 #[cfg(test)]

@@ -48,6 +48,17 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 }
 
 #[test]
+fn the_machines_own_allow_list_wins_over_the_agents() {
+    let (_temporary, mut options) = file("");
+    let mut surroundings = Surroundings::default();
+    assert_eq!(load(&options, &surroundings).allow_list, None);
+    surroundings.allow_list = Some("/etc/certctl-agent/commands.toml".into());
+    assert_eq!(load(&options, &surroundings).allow_list, surroundings.allow_list);
+    options.allow_list = Some("/elsewhere.toml".into());
+    assert_eq!(load(&options, &surroundings).allow_list, options.allow_list);
+}
+
+#[test]
 fn mistakes_in_the_file_are_told_with_their_line() {
     for (text, why) in [
         ("\nsurver = \"x\"", "agent.toml:2: unknown field `surver`"),

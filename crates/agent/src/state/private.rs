@@ -27,7 +27,11 @@ pub fn private_directory(path: &Path) -> Result<(), ConnectorError> {
                     path.display(),
                     metadata.uid()
                 ))
-                .hint(format!("run as its owner, or, if its content is to be this user's: chown -R {us} {}", path.display())));
+                .hint(format!(
+                    "run as its owner (sudo -u {}), or, if its content is to be this user's: chown -R {us} {}",
+                    user(metadata.uid()),
+                    path.display()
+                )));
             }
             if metadata.mode() & 0o077 != 0 {
                 fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(|e| explain("close to others", path, e))?;
@@ -98,6 +102,12 @@ pub fn entries(path: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
     let mut found = found.map_err(|e| explain("list", path, e))?;
     found.sort();
     Ok(found)
+}
+
+/// The name of a user, or the number where there is no name.
+fn user(id: u32) -> String {
+    let found = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(id)).ok().flatten();
+    found.map_or_else(|| format!("'#{id}'"), |user| user.name)
 }
 
 fn sync(directory: &Path) -> Result<(), ConnectorError> {

@@ -22,7 +22,7 @@ fn program(host: &Host, arguments: &[&str]) -> Command {
     #[expect(clippy::disallowed_methods, reason = "the program under test is run as its users run it")]
     let mut command = Command::new(env!("CARGO_BIN_EXE_certctl-agent"));
     command.env_clear().env("HOME", &host.root).env("CERTCTL_AGENT_STATE_DIR", host.state.path());
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -62,7 +62,7 @@ async fn help_shows_examples_and_wrong_usage_is_told() {
     let help = output(program(&host, &["--help"])).await;
     assert!(help.status.success() && out(&help).contains("certctl-agent enroll --server https://"));
     assert!(out(&output(program(&host, &["--version"])).await).starts_with("certctl-agent "));
-    assert!(out(&output(program(&host, &["completions", "bash"])).await).contains("_certctl-agent"));
+    assert!(out(&output(program(&host, &["completions", "bash"])).await).contains("certctl-agent"));
     assert_eq!(output(program(&host, &["fly"])).await.status.code(), Some(2));
 }
 
@@ -198,6 +198,16 @@ async fn a_killed_program_finishes_its_deployment_at_the_next_start() {
         signal(&child, Signal::SIGTERM);
         assert!(child.wait().await.unwrap().success());
     }
+}
+
+#[tokio::test]
+async fn a_retired_agent_ends_with_success_so_that_it_is_not_started_again() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    server.script().refuse.push(("/work", 410));
+    let ended = output(program(&host, &["run"])).await;
+    assert!(ended.status.success() && err(&ended).contains("has retired this agent"), "{}", err(&ended));
+    assert!(!err(&ended).contains('\u{1b}'), "no color in a file");
 }
 
 #[tokio::test]

@@ -91,4 +91,26 @@ both_databases! {
         let ctx = certctl_engine::Ctx::system(&other, "test");
         assert_eq!(certctl_engine::issuers::authorities(&ctx, &issuer.id).await.unwrap(), here);
     }
+
+    async fn an_agent_that_sends_no_csr_is_told_of_once(house: House) {
+        let agent = house.agent("web1").await;
+        let target = house.target("nginx-1", &agent).await;
+        let certificate = house.request(json!({"name": "web", "sans": ["web.example.test"], "target_ids": [target]})).await;
+        let told = async || {
+            let statement = certctl_store::db::sql("SELECT count(*) AS n FROM outbox WHERE dedup_key LIKE 'awaiting-csr:%'");
+            house.store.db().fetch_optional(statement).await.unwrap().unwrap().int("n").unwrap()
+        };
+        house.clock.advance(time::Duration::hours(23));
+        house.run_task(renewal::TASK).await;
+        assert_eq!(told().await, 0);
+        for _ in 0..3 {
+            house.clock.advance(time::Duration::hours(2));
+            house.run_task(renewal::TASK).await;
+        }
+        assert_eq!(told().await, 1);
+        let now = house.certificate(&certificate.id).await;
+        assert!(now.reason.contains("has not sent a CSR") && now.hint.is_some(), "{now:?}");
+        agent.issue(&house).await;
+        assert_eq!(house.certificate(&certificate.id).await.status, CertificateStatus::Active);
+    }
 }

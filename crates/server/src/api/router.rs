@@ -18,6 +18,7 @@ use super::frame;
 use super::idempotency;
 use super::operation::{Described, Operation};
 use crate::problem::Problem;
+use crate::rate_limit;
 use crate::state::AppState;
 
 /// The list of operations.
@@ -104,6 +105,7 @@ impl Api {
         router
             .fallback(frame::not_found)
             .method_not_allowed_fallback(frame::method_not_allowed)
+            .layer(from_fn_with_state(state.clone(), rate_limit::limit))
             .layer(from_fn_with_state(state.clone(), frame::frame))
             .layer(SetSensitiveHeadersLayer::new([header::AUTHORIZATION, header::COOKIE, header::SET_COOKIE]))
             .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-store")))

@@ -102,7 +102,7 @@ settings! {
         job_concurrency: NonZeroU32, "CERTCTL_SCHEDULER_JOB_CONCURRENCY", Text("16"), bounds = Some(("1", "1000"));
         /// How long a replica may hold a job without a sign of life before another one takes it over.
         job_lease: Duration, "CERTCTL_SCHEDULER_JOB_LEASE", Text("1m"), bounds = Some(("5s", "1h"));
-        /// How long a job waits for its agent to send the certificate request before it is tried anew.
+        /// How long a job waits for its agent to send the certificate request before people are told.
         csr_timeout: Duration, "CERTCTL_SCHEDULER_CSR_TIMEOUT", Text("24h"), bounds = Some(("1m", "30d"));
     }
 

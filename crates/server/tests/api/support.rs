@@ -230,6 +230,7 @@ async fn start_on(store: &Store, clock: &Arc<FakeClock>, limits: Limits) -> AppS
     seed_roles(&engine).await.unwrap();
     let requests = Arc::new(RequestMetrics::default());
     AppState::new(App {
+        rates: certctl_server::rate_limit::RateLimiter::default(),
         invitation: certctl_server::state::Invitation { server: "https://certctl.example.test".to_owned(), ca_sha256: None },
         engine,
         readiness: Arc::new(AllWell),

@@ -27,4 +27,6 @@ mod schema;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod tables;
+#[cfg(test)]
 mod wake;

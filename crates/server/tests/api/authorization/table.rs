@@ -5,7 +5,7 @@ use super::Who::{self, Anybody, Holds, Known, OwnAgent};
 /// One row for every operation, in the order of their paths.
 pub(super) const TABLE: &[(&str, Who)] = &[
     ("GET /api/v1/agents", Holds("agent.read")),
-    ("POST /api/v1/agents", Anybody),
+    ("POST /api/v1/agents", Holds("agent.edit")),
     ("POST /api/v1/agents/enroll", Anybody),
     ("GET /api/v1/agents/enrollment-tokens", Holds("agent.read")),
     ("POST /api/v1/agents/enrollment-tokens", Holds("agent.edit")),
@@ -56,6 +56,9 @@ pub(super) const TABLE: &[(&str, Who)] = &[
     ("GET /api/v1/auth/runtime-config", Holds("auth.role.edit")),
     ("GET /api/v1/certificates", Holds("cert.read")),
     ("POST /api/v1/certificates", Holds("cert.issue")),
+    ("POST /api/v1/certificates/bulk-reassign", Holds("cert.edit")),
+    ("POST /api/v1/certificates/bulk-renew", Holds("cert.issue")),
+    ("POST /api/v1/certificates/bulk-revoke", Holds("cert.bulk_revoke")),
     ("GET /api/v1/certificates/{id}", Holds("cert.read")),
     ("PUT /api/v1/certificates/{id}", Holds("cert.edit")),
     ("PATCH /api/v1/certificates/{id}", Holds("cert.edit")),
