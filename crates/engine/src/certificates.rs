@@ -22,6 +22,7 @@ use crate::{deploy, issue};
 impl Managed for Certificate {
     const ACTIONS: Actions = crate::actions!("certificate");
     const TOPIC: Option<Topic> = Some(Topic::Progress);
+    const CATEGORY: AuditCategory = AuditCategory::CertLifecycle;
 
     fn is_within(&self, ctx: &Ctx) -> bool {
         ctx.reach().includes(Some(self.certificate_profile_id.as_str()), Some(self.issuer_id.as_str()))

@@ -78,7 +78,7 @@ mod tests {
         for (value, field, message) in [
             (json!({}), "id", "is missing"),
             (json!({"id": "x"}), "id", "invalid type: string \"x\", expected i64"),
-            (json!({"id": 1, "zz": 2}), "zz", "is not a field here; there is `id`, `inner`"),
+            (json!({"id": 1, "zz": 2}), "zz", "is not a field here; there is `id` or `inner`"),
             (json!({"id": 1, "inner": [{"on": true}, {}]}), "inner.1.on", "is missing"),
             (json!({"id": 1, "inner": [{"of": true}]}), "inner.0.of", "is not a field here; there is `on`"),
             (json!({"id": 1, "inner": [{"on": 3}]}), "inner.0.on", "invalid type: integer `3`, expected a boolean"),

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// A certificate with its key, and the CA that clients trust for it.
 #[derive(Debug)]
 pub struct Pair {
-    /// The certificate, in PEM.
+    /// The certificate and the platform CA, in PEM.
     pub chain_pem: String,
     /// PKCS#8 in PEM.
     pub key_pem: Secret<String>,
@@ -53,7 +53,8 @@ pub async fn issue(ctx: &Ctx, names: &SanSet) -> Result<Pair> {
     let prepared = ca.prepare_leaf(&request, ctx.now()).map_err(|e| internal("the server's certificate", &e))?;
     let leaf = ca.sign_leaf(prepared.body(), &signer).await.map_err(|e| internal("the server's certificate", &e))?;
     let key_pem = key.to_pkcs8_pem().map_err(|e| internal("the server's key", &e))?;
-    Ok(Pair { chain_pem: ca.chain_for(leaf).to_pem(), key_pem, ca_pem: held.chain_pem })
+    // With the root, which a server need not send: an agent that was given no more than its SHA-256 finds it there.
+    Ok(Pair { chain_pem: format!("{}{}", leaf.to_pem(), held.chain_pem), key_pem, ca_pem: held.chain_pem })
 }
 
 /// The platform CA, in PEM.

@@ -9,6 +9,7 @@ use certctl_domain::time::Timestamp;
 use certctl_domain::x509::{San, SanSet};
 use certctl_engine::{Ctx, Engine, platform};
 use certctl_pki::certificate::Certificate;
+use certctl_pki::chain::Chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::boot::BootError;
@@ -66,12 +67,15 @@ pub fn ca_file(config: &Config) -> PathBuf {
 }
 
 fn is_fine(pem: &str, ca: &str, names: &SanSet, now: Timestamp) -> bool {
-    let (Ok(certificate), Ok(ca)) = (Certificate::parse_pem(pem), Certificate::parse_pem(ca)) else {
+    let (Ok(chain), Ok(ca)) = (Chain::parse_pem(pem), Certificate::parse_pem(ca)) else {
         return false;
     };
+    let certificate = chain.leaf();
     let life = certificate.not_before().until(certificate.not_after());
     let same = certificate.sans().len() == names.len() && certificate.sans().iter().all(|san| names.contains(san));
-    same && certificate.verify_signed_by(&ca).is_ok() && now.until(certificate.not_after()) > life / 3
+    same && chain.intermediates().contains(&ca)
+        && certificate.verify_signed_by(&ca).is_ok()
+        && now.until(certificate.not_after()) > life / 3
 }
 
 fn names(config: &Config) -> SanSet {

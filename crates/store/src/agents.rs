@@ -160,7 +160,7 @@ pub fn status_counter(status: &str) -> String {
     format!("agents.status.{status}")
 }
 
-/// Retires an agent: its credential ends at once. `false` when it was retired before.
+/// Retires an agent: its credential ends at once; its hash stays, so that the agent is told why. `false` when it was retired before.
 ///
 /// # Errors
 /// When the database fails.
@@ -172,7 +172,7 @@ pub async fn retire(tx: &mut WriteTx, id: &AgentId, reason: &str) -> Result<bool
     };
     let status = row.text("status")?;
     tx.execute(
-        sql("UPDATE agents SET retired_at = $2, retired_reason = $3, status = 'Offline', secret_hash = '', revision = revision + 1, updated_at = $2 WHERE id = $1")
+        sql("UPDATE agents SET retired_at = $2, retired_reason = $3, status = 'Offline', revision = revision + 1, updated_at = $2 WHERE id = $1")
             .bind(id)
             .bind(now)
             .bind(reason),

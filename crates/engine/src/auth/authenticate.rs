@@ -96,7 +96,8 @@ impl Authenticator {
             return Err(unknown());
         }
         if found.is_none_or(|found| found.retired_at.is_some()) {
-            return Err(refused("agent_retired", "this agent was retired", "enroll it again with a new enrollment token"));
+            let gone = Error::new(ErrorKind::Gone, "agent_retired", "this agent was retired");
+            return Err(gone.hint("stop it; to use the host again, enroll a new agent with a new enrollment token"));
         }
         let actor = ActorId::parse(agent.as_str()).map_err(|e| Error::internal(e.to_string()))?;
         Ok(Caller { actor, kind: ActorKind::Agent, grants: Arc::clone(&self.agents), agent: Some(agent) })

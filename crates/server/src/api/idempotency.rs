@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: a POST that is sent twice, because its answer was lost, is done once and answered twice.
 
+use std::panic::AssertUnwindSafe;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -8,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use certctl_domain::noun::Refusal;
 use certctl_engine::{Error, ErrorKind};
 use certctl_store::idempotency::{self, Answer as Kept, Begin, Request as Asked, Ticket};
+use futures_util::FutureExt as _;
 
 use super::access;
 use super::body::bounded;
@@ -37,8 +40,15 @@ async fn once(state: &AppState, request: Request, next: Next) -> Answer<Response
     let asked = Asked { actor: &actor, key: &key, hash: &hash };
     match idempotency::begin(store, asked, state.engine.now()).await? {
         Begin::Fresh(ticket) => {
-            let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-            keep(state, &ticket, response).await
+            let run = AssertUnwindSafe(next.run(Request::from_parts(parts, Body::from(body)))).catch_unwind();
+            match run.await {
+                Ok(response) => keep(state, &ticket, response).await,
+                Err(panic) => {
+                    // What panicked has not committed: the caller may try again at once.
+                    idempotency::abandon(store, &ticket, state.engine.now()).await?;
+                    std::panic::resume_unwind(panic)
+                }
+            }
         }
         Begin::Replay(kept) => Ok(replay(kept)),
         Begin::InProgress => Err(Problem::from(

@@ -126,7 +126,8 @@ fn to_value(schema: &RefOr<Schema>) -> Value {
 fn is_anonymous(schema: &Value) -> bool {
     let kind = schema.get("type").and_then(Value::as_str);
     let composed = ["allOf", "anyOf", "oneOf", "enum"].iter().any(|key| schema.get(key).is_some());
-    !composed && !(kind == Some("object") && schema.get("properties").is_some())
+    let object = kind == Some("object") && schema.get("properties").is_some();
+    !composed && !object
 }
 
 fn contains(larger: &Value, smaller: &Value) -> bool {

@@ -10,30 +10,30 @@ both_databases! {
         let editor = server.holder_of("editor", json!(["auth.role.create", "auth.role.edit", "auth.role.list", "auth.role.assign", "owner.read"])).await;
         editor.post("/api/v1/auth/roles", &json!({"id": "r-fine", "name": "fine", "permissions": ["owner.read"]})).await.is(201);
         let body = json!({"name": "greedy", "permissions": ["owner.read", "cert.revoke"]});
-        let refused = editor.post("/api/v1/auth/roles", &body).await.is_problem(403, "beyond_own_permissions");
+        let refused = editor.post("/api/v1/auth/roles", &body).await.fails_with(403, "beyond_own_permissions");
         assert!(refused["detail"].as_str().unwrap().contains("cert.revoke"), "{refused}");
         editor.get("/api/v1/auth/roles?q=greedy").await.is(200).column("id").is_empty().then_some(()).expect("nothing was made");
-        editor.post("/api/v1/auth/roles/r-fine/permissions", &json!({"permission": "cert.revoke"})).await.is_problem(403, "beyond_own_permissions");
-        editor.patch("/api/v1/auth/roles/r-fine", &json!({"permissions": ["cert.revoke"]})).await.is_problem(403, "beyond_own_permissions");
+        editor.post("/api/v1/auth/roles/r-fine/permissions", &json!({"permission": "cert.revoke"})).await.fails_with(403, "beyond_own_permissions");
+        editor.patch("/api/v1/auth/roles/r-fine", &json!({"permissions": ["cert.revoke"]})).await.fails_with(403, "beyond_own_permissions");
         let admin = json!({"name": "me", "roles": ["r-admin"]});
-        editor.post("/api/v1/auth/actors", &admin).await.is_problem(403, "beyond_own_permissions");
-        editor.post("/api/v1/auth/keys/actor-editor/roles", &json!({"role_id": "r-admin"})).await.is_problem(403, "beyond_own_permissions");
+        editor.post("/api/v1/auth/actors", &admin).await.fails_with(403, "beyond_own_permissions");
+        editor.post("/api/v1/auth/keys/actor-editor/roles", &json!({"role_id": "r-admin"})).await.fails_with(403, "beyond_own_permissions");
         editor.post("/api/v1/auth/keys/actor-editor/roles", &json!({"role_id": "r-fine"})).await.is(204);
         // Held in one scope alone, it cannot be given everywhere.
         let scoped = json!([{"permission": "owner.edit", "scope_type": "profile", "scope_id": "prof-1"}, "auth.role.create"]);
         let narrow = server.holder_of("narrow", scoped.clone()).await;
-        narrow.post("/api/v1/auth/roles", &json!({"name": "wide", "permissions": ["owner.edit"]})).await.is_problem(403, "beyond_own_permissions");
+        narrow.post("/api/v1/auth/roles", &json!({"name": "wide", "permissions": ["owner.edit"]})).await.fails_with(403, "beyond_own_permissions");
         narrow.post("/api/v1/auth/roles", &json!({"name": "as narrow", "permissions": scoped})).await.is(201);
     }
 
     async fn roles_of_the_product_stay_as_they_are(server: TestServer) {
         let admin = server.admin();
         let before = admin.get("/api/v1/auth/roles/r-viewer").await.is(200).json();
-        admin.put("/api/v1/auth/roles/r-viewer", &json!({"name": "viewer", "permissions": []})).await.is_problem(409, "system_role");
-        admin.patch("/api/v1/auth/roles/r-viewer", &json!({"description": "x"})).await.is_problem(409, "system_role");
-        admin.delete("/api/v1/auth/roles/r-viewer").await.is_problem(409, "system_role");
-        admin.post("/api/v1/auth/roles/r-viewer/permissions", &json!({"permission": "cert.revoke"})).await.is_problem(409, "system_role");
-        admin.delete("/api/v1/auth/roles/r-viewer/permissions/cert.read").await.is_problem(409, "system_role");
+        admin.put("/api/v1/auth/roles/r-viewer", &json!({"name": "viewer", "permissions": []})).await.fails_with(409, "system_role");
+        admin.patch("/api/v1/auth/roles/r-viewer", &json!({"description": "x"})).await.fails_with(409, "system_role");
+        admin.delete("/api/v1/auth/roles/r-viewer").await.fails_with(409, "system_role");
+        admin.post("/api/v1/auth/roles/r-viewer/permissions", &json!({"permission": "cert.revoke"})).await.fails_with(409, "system_role");
+        admin.delete("/api/v1/auth/roles/r-viewer/permissions/cert.read").await.fails_with(409, "system_role");
         assert_eq!(admin.get("/api/v1/auth/roles/viewer").await.is(200).json(), before);
     }
 
@@ -49,20 +49,20 @@ both_databases! {
             role["permissions"].as_array().unwrap().iter().map(|grant| grant["scope_type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(held().await, ["global", "issuer"]);
-        admin.delete("/api/v1/auth/roles/r-x/permissions/cert.read?scope_type=issuer&scope_id=iss-2").await.is_problem(404, "not_found");
+        admin.delete("/api/v1/auth/roles/r-x/permissions/cert.read?scope_type=issuer&scope_id=iss-2").await.fails_with(404, "not_found");
         admin.delete("/api/v1/auth/roles/r-x/permissions/cert.read?scope_type=issuer&scope_id=iss-1").await.is(204);
         assert_eq!(held().await, ["global"]);
         admin.post("/api/v1/auth/roles/r-x/permissions", &scoped).await.is(204);
         admin.delete("/api/v1/auth/roles/r-x/permissions/cert.read").await.is(204);
         assert_eq!(held().await, [""; 0]);
-        admin.delete("/api/v1/auth/roles/r-x/permissions/cert.write").await.is_problem(400, "invalid_field");
+        admin.delete("/api/v1/auth/roles/r-x/permissions/cert.write").await.fails_with(400, "invalid_field");
         for (body, field) in [
             (json!({"permission": "cert.read", "scope_type": "global", "scope_id": "x"}), "scope_id"),
             (json!({"permission": "cert.read", "scope_type": "profile"}), "scope_id"),
             (json!({"permission": "cert.read", "scope_type": "team"}), "scope_type"),
             (json!({"permission": "cert.write"}), "permission"),
         ] {
-            let refused = admin.post("/api/v1/auth/roles/r-x/permissions", &body).await.is_problem(400, "invalid_field");
+            let refused = admin.post("/api/v1/auth/roles/r-x/permissions", &body).await.fails_with(400, "invalid_field");
             assert_eq!(fields_of(&refused), [field], "{refused}");
         }
     }
@@ -82,22 +82,22 @@ both_databases! {
     async fn a_role_in_use_is_not_deleted(server: TestServer) {
         let admin = server.admin();
         server.holder_of("held", json!(["owner.read"])).await;
-        admin.delete("/api/v1/auth/roles/r-held").await.is_problem(409, "in_use");
+        admin.delete("/api/v1/auth/roles/r-held").await.fails_with(409, "in_use");
         admin.delete("/api/v1/auth/keys/actor-held/roles/r-held").await.is(204);
-        admin.delete("/api/v1/auth/keys/actor-held/roles/r-held").await.is_problem(404, "not_found");
+        admin.delete("/api/v1/auth/keys/actor-held/roles/r-held").await.fails_with(404, "not_found");
         admin.delete("/api/v1/auth/roles/r-held").await.is(204);
-        admin.get("/api/v1/auth/roles/r-held").await.is_problem(404, "not_found");
+        admin.get("/api/v1/auth/roles/r-held").await.fails_with(404, "not_found");
     }
 
     async fn what_is_there_already_or_not_there_at_all_is_told(server: TestServer) {
         let admin = server.admin();
-        admin.post("/api/v1/auth/roles", &json!({"name": "viewer", "permissions": []})).await.is_problem(409, "name_taken");
-        admin.post("/api/v1/auth/actors", &json!({"id": "actor-admin", "name": "x"})).await.is_problem(409, "name_taken");
-        admin.post("/api/v1/auth/actors", &json!({"id": "ag-1", "name": "x"})).await.is_problem(409, "reserved");
-        let refused = admin.post("/api/v1/auth/actors", &json!({"name": "x", "roles": ["r-none"]})).await.is_problem(400, "invalid_field");
+        admin.post("/api/v1/auth/roles", &json!({"name": "viewer", "permissions": []})).await.fails_with(409, "name_taken");
+        admin.post("/api/v1/auth/actors", &json!({"id": "actor-admin", "name": "x"})).await.fails_with(409, "name_taken");
+        admin.post("/api/v1/auth/actors", &json!({"id": "ag-1", "name": "x"})).await.fails_with(409, "reserved");
+        let refused = admin.post("/api/v1/auth/actors", &json!({"name": "x", "roles": ["r-none"]})).await.fails_with(400, "invalid_field");
         assert_eq!(fields_of(&refused), ["roles.0"]);
-        admin.post("/api/v1/auth/keys/actor-admin/roles", &json!({"role_id": "r-none"})).await.is_problem(404, "not_found");
-        admin.post("/api/v1/auth/keys/actor-none/roles", &json!({"role_id": "r-viewer"})).await.is_problem(404, "not_found");
+        admin.post("/api/v1/auth/keys/actor-admin/roles", &json!({"role_id": "r-none"})).await.fails_with(404, "not_found");
+        admin.post("/api/v1/auth/keys/actor-none/roles", &json!({"role_id": "r-viewer"})).await.fails_with(404, "not_found");
     }
 
     async fn the_last_administrator_stays(server: TestServer) {
@@ -112,16 +112,16 @@ both_databases! {
             ("PUT", "/api/v1/auth/actors/actor-admin", Some(json!({"name": "admin", "roles": ["r-viewer"]}))),
             ("PATCH", "/api/v1/auth/actors/actor-admin", Some(json!({"roles": [{"role_id": "r-admin", "expires_at": "2027-01-01T00:00:00Z"}]}))),
         ] {
-            admin.send(method, path, &[], body.map(|body| body.to_string())).await.is_problem(409, "last_admin");
+            admin.send(method, path, &[], body.map(|body| body.to_string())).await.fails_with(409, "last_admin");
         }
         // An administrator without a key is none.
         admin.post("/api/v1/auth/actors", &json!({"id": "actor-second", "name": "second", "roles": ["r-admin"]})).await.is(201);
-        admin.delete(&key).await.is_problem(409, "last_admin");
+        admin.delete(&key).await.fails_with(409, "last_admin");
         let second = admin.post("/api/v1/auth/apikeys", &json!({"actor_id": "actor-second"})).await.is(201).json();
         admin.delete("/api/v1/auth/actors/actor-admin").await.is(204);
         let second = server.caller(second["key_value"].as_str().unwrap());
         second.get("/api/v1/auth/me").await.is(200);
-        second.delete("/api/v1/auth/actors/actor-second").await.is_problem(409, "last_admin");
+        second.delete("/api/v1/auth/actors/actor-second").await.fails_with(409, "last_admin");
     }
 
     async fn the_old_names_are_served(server: TestServer) {

@@ -21,14 +21,14 @@ both_databases! {
         let ((one, agent), (other, _)) = (enroll(&server, "one").await, enroll(&server, "other").await);
         let heartbeat = |id: &str| format!("/api/v1/agents/{id}/heartbeat");
         agent.post(&heartbeat(&one), &json!({})).await.is(200);
-        agent.post(&heartbeat(&other), &json!({})).await.is_problem(403, "forbidden");
-        agent.post(&heartbeat("one"), &json!({})).await.is_problem(403, "forbidden");
-        server.admin().post(&heartbeat(&one), &json!({})).await.is_problem(403, "forbidden");
+        agent.post(&heartbeat(&other), &json!({})).await.fails_with(403, "forbidden");
+        agent.post(&heartbeat("one"), &json!({})).await.fails_with(403, "forbidden");
+        server.admin().post(&heartbeat(&one), &json!({})).await.fails_with(403, "forbidden");
         let me = agent.get("/api/v1/auth/me").await.is(200).json();
         assert_eq!((&me["actor_id"], &me["actor_type"], &me["roles"]), (&json!(one), &json!("Agent"), &json!(["r-agent"])));
         // What its role allows, it may do for itself; it is no key to the rest of the API.
         for path in ["/api/v1/certificates", "/api/v1/agents", "/api/v1/owners"] {
-            let refused = agent.get(path).await.is_problem(403, "forbidden");
+            let refused = agent.get(path).await.fails_with(403, "forbidden");
             assert!(refused["detail"].as_str().unwrap().contains(&format!("/api/v1/agents/{one}/")), "{refused}");
         }
     }
@@ -38,8 +38,8 @@ both_databases! {
         let heartbeat = format!("/api/v1/agents/{id}/heartbeat");
         agent.post(&heartbeat, &json!({})).await.is(200);
         let wrong = server.caller(&format!("{}x", agent.token()));
-        wrong.post(&heartbeat, &json!({})).await.is_problem(401, "credential_unknown");
+        wrong.post(&heartbeat, &json!({})).await.fails_with(401, "credential_unknown");
         server.admin().delete(&format!("/api/v1/agents/{id}")).await.is(200);
-        agent.post(&heartbeat, &json!({})).await.is(401).problem();
+        agent.post(&heartbeat, &json!({})).await.fails_with(410, "agent_retired");
     }
 }

@@ -21,7 +21,7 @@ both_databases! {
         );
         let one = admin.get(&format!("/api/v1/audit/{}", event["id"].as_str().unwrap())).await.is(200).json();
         assert_eq!(&one, event);
-        admin.get("/api/v1/audit/audit-none").await.is_problem(404, "not_found");
+        admin.get("/api/v1/audit/audit-none").await.fails_with(404, "not_found");
     }
 
     async fn the_chain_is_proved_over_the_api(server: TestServer) {

@@ -62,8 +62,8 @@ async fn nobody_without_a_credential_gets_in() {
             assert!(!matches!(no.status, 401 | 403), "{place}: {}", no.text);
         } else {
             assert!(no.header("www-authenticate").starts_with("Bearer"), "{place}");
-            no.is_problem(401, "credential_missing");
-            unknown.is_problem(401, "credential_unknown");
+            no.fails_with(401, "credential_missing");
+            unknown.fails_with(401, "credential_unknown");
         }
     }
 }
@@ -96,12 +96,12 @@ async fn every_permission_opens_its_operations_and_no_other_does() {
                 let (right, wrong, elsewhere) = &callers[permission];
                 let open = call(right, place).await;
                 assert!(!is_refusal(&open), "{place} with {permission}: {}", open.text);
-                let refused = call(wrong, place).await.is_problem(403, "forbidden");
+                let refused = call(wrong, place).await.fails_with(403, "forbidden");
                 assert!(refused["detail"].as_str().unwrap().contains(permission), "{place}: {refused}");
                 leaks.extend(leak(place, &call(elsewhere, place).await));
             }
             OwnAgent(_) => {
-                call(&server.admin(), place).await.is_problem(403, "forbidden");
+                call(&server.admin(), place).await.fails_with(403, "forbidden");
             }
         }
     }

@@ -34,7 +34,7 @@ both_databases! {
             ("{\"name\": \"x\", \"team_id\": \"t-none\"}", 409, "reference", None, "does not exist"),
         ] {
             let shown: String = body.chars().take(80).collect();
-            let problem = admin.send("POST", OWNERS, &[], Some(body.to_owned())).await.is_problem(status, code);
+            let problem = admin.send("POST", OWNERS, &[], Some(body.to_owned())).await.fails_with(status, code);
             assert!(problem["detail"].as_str().unwrap().contains(said), "{shown}: {problem}");
             assert_eq!(fields_of(&problem).first().copied(), field, "{shown}: {problem}");
         }
@@ -52,7 +52,7 @@ both_databases! {
             (json!({"id": "o-2"}), "id"),
             (json!(["x"]), "body"),
         ] {
-            let problem = admin.patch("/api/v1/owners/o-1", &body).await.is_problem(400, "invalid_field");
+            let problem = admin.patch("/api/v1/owners/o-1", &body).await.fails_with(400, "invalid_field");
             assert!(fields_of(&problem).contains(&field) || problem["detail"].as_str().unwrap().starts_with(field), "{body}: {problem}");
         }
         let headers = [("content-type", "application/merge-patch+json")];
@@ -69,17 +69,17 @@ both_databases! {
             problem.problem();
         }
         let headers = [("idempotency-key", "big")];
-        admin.send("POST", OWNERS, &headers, Some(ten_megabytes.to_string())).await.is_problem(413, "body_too_large");
+        admin.send("POST", OWNERS, &headers, Some(ten_megabytes.to_string())).await.fails_with(413, "body_too_large");
         let strict = TestServer::with_limits(server.store.database().engine(), Limits { body: 20, ..Limits::default() }).await;
         strict.admin().post(OWNERS, &json!({"name": "x"})).await.is(201);
-        strict.admin().post(OWNERS, &json!({"name": "a name that is too long"})).await.is_problem(413, "body_too_large");
+        strict.admin().post(OWNERS, &json!({"name": "a name that is too long"})).await.fails_with(413, "body_too_large");
     }
 
     async fn a_body_of_another_kind_is_refused(server: TestServer) {
         let admin = server.admin();
         let body = || Some(json!({"name": "x"}).to_string());
         for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json-seq", "", "application/merge-patch+json"] {
-            admin.send("POST", OWNERS, &[("content-type", kind)], body()).await.is_problem(415, "unsupported_media_type");
+            admin.send("POST", OWNERS, &[("content-type", kind)], body()).await.fails_with(415, "unsupported_media_type");
         }
         admin.send("POST", OWNERS, &[("content-type", "Application/JSON; charset=utf-8")], body()).await.is(201);
     }
@@ -106,27 +106,27 @@ both_databases! {
             ("fields=secret_hash".to_owned(), "fields"),
             (format!("q={}", "x".repeat(201)), "q"),
         ] {
-            let problem = admin.get(&format!("{OWNERS}?{query}")).await.is_problem(400, "invalid_query");
+            let problem = admin.get(&format!("{OWNERS}?{query}")).await.fails_with(400, "invalid_query");
             assert_eq!(fields_of(&problem), [field], "{query}: {problem}");
         }
-        let problem = admin.get("/api/v1/profiles?enabled=perhaps").await.is_problem(400, "invalid_query");
+        let problem = admin.get("/api/v1/profiles?enabled=perhaps").await.fails_with(400, "invalid_query");
         assert_eq!(fields_of(&problem), ["enabled"]);
-        admin.get("/api/v1/audit/export?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&colour=red").await.is_problem(400, "invalid_query");
+        admin.get("/api/v1/audit/export?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&colour=red").await.fails_with(400, "invalid_query");
     }
 
     async fn what_is_taken_or_still_needed_is_told(server: TestServer) {
         let admin = server.admin();
         admin.post("/api/v1/teams", &json!({"id": "t-1", "name": "T"})).await.is(201);
         admin.post(OWNERS, &json!({"id": "o-1", "name": "A", "team_id": "t-1"})).await.is(201);
-        let taken = admin.post(OWNERS, &json!({"name": "A"})).await.is_problem(409, "name_taken");
+        let taken = admin.post(OWNERS, &json!({"name": "A"})).await.fails_with(409, "name_taken");
         assert!(taken["detail"].as_str().unwrap().contains("name of this owner"), "{taken}");
-        let taken = admin.post(OWNERS, &json!({"id": "o-1", "name": "B"})).await.is_problem(409, "name_taken");
+        let taken = admin.post(OWNERS, &json!({"id": "o-1", "name": "B"})).await.fails_with(409, "name_taken");
         assert!(taken["detail"].as_str().unwrap().contains("id of this owner"), "{taken}");
         admin.post(OWNERS, &json!({"name": "B"})).await.is(201);
-        admin.patch("/api/v1/owners/B", &json!({"name": "A"})).await.is_problem(409, "name_taken");
-        admin.delete("/api/v1/teams/t-1").await.is_problem(409, "in_use");
+        admin.patch("/api/v1/owners/B", &json!({"name": "A"})).await.fails_with(409, "name_taken");
+        admin.delete("/api/v1/teams/t-1").await.fails_with(409, "in_use");
         admin.delete("/api/v1/owners/o-1").await.is(204);
         admin.delete("/api/v1/teams/t-1").await.is(204);
-        admin.post(OWNERS, &json!({"name": "C", "team_id": "t-1"})).await.is_problem(409, "reference");
+        admin.post(OWNERS, &json!({"name": "C", "team_id": "t-1"})).await.fails_with(409, "reference");
     }
 }

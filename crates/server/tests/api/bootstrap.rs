@@ -29,19 +29,19 @@ both_databases! {
         let available = async || anybody.get(PATH).await.is(200).json()["available"].clone();
         let body = |token: &str, name: &str| json!({"token": token, "actor_name": name});
         assert_eq!(available().await, false);
-        anybody.post(PATH, &body(TOKEN, "root")).await.is_problem(410, "bootstrap_unavailable");
+        anybody.post(PATH, &body(TOKEN, "root")).await.fails_with(410, "bootstrap_unavailable");
         bootstrap::offer(&server.engine, &Secret::new(TOKEN.to_owned())).await.unwrap();
         assert_eq!(available().await, true);
-        let refused = anybody.post(PATH, &body("wrong", "Root!")).await.is_problem(400, "invalid_field");
+        let refused = anybody.post(PATH, &body("wrong", "Root!")).await.fails_with(400, "invalid_field");
         assert_eq!(fields_of(&refused), ["actor_name"]);
-        anybody.post(PATH, &body("wrong", "root")).await.is_problem(401, "bootstrap_refused");
-        anybody.post(PATH, &body("", "root")).await.is_problem(401, "bootstrap_refused");
+        anybody.post(PATH, &body("wrong", "root")).await.fails_with(401, "bootstrap_refused");
+        anybody.post(PATH, &body("", "root")).await.fails_with(401, "bootstrap_refused");
         let made = anybody.post(PATH, &body(TOKEN, "root")).await.is(201).json();
         assert_eq!(made["actor_id"], "actor-root");
         let admin = server.caller(made["key_value"].as_str().unwrap());
         assert_eq!(admin.get("/api/v1/auth/me").await.is(200).json()["admin"], true);
         assert_eq!(available().await, false);
-        anybody.post(PATH, &body(TOKEN, "root")).await.is_problem(410, "bootstrap_unavailable");
+        anybody.post(PATH, &body(TOKEN, "root")).await.fails_with(410, "bootstrap_unavailable");
         // A restart offers the same token again; it stays used.
         bootstrap::offer(&server.engine, &Secret::new(TOKEN.to_owned())).await.unwrap();
         assert_eq!(available().await, false);
@@ -54,8 +54,8 @@ both_databases! {
         let server = fresh.0;
         bootstrap::offer(&server.engine, &Secret::new(TOKEN.to_owned())).await.unwrap();
         let huge = json!({"token": "x".repeat(2_000_000), "actor_name": "root"});
-        server.nobody().post(PATH, &huge).await.is_problem(413, "body_too_large");
-        server.nobody().post(PATH, &json!({"token": TOKEN})).await.is_problem(400, "invalid_field");
+        server.nobody().post(PATH, &huge).await.fails_with(413, "body_too_large");
+        server.nobody().post(PATH, &json!({"token": TOKEN})).await.fails_with(400, "invalid_field");
         server.nobody().post(PATH, &json!({"token": TOKEN, "actor_name": "root"})).await.is(201);
     }
 

@@ -21,8 +21,8 @@ both_databases! {
         assert_eq!((&replaced.json()["name"], &replaced.json()["revision"]), (&json!("Web"), &json!(3)));
         let gone = admin.delete("/api/v1/owners/o-web").await.is(204);
         assert_eq!(gone.text, "");
-        admin.get("/api/v1/owners/o-web").await.is_problem(404, "not_found");
-        admin.delete("/api/v1/owners/o-web").await.is_problem(404, "not_found");
+        admin.get("/api/v1/owners/o-web").await.fails_with(404, "not_found");
+        admin.delete("/api/v1/owners/o-web").await.fails_with(404, "not_found");
     }
 
     async fn what_was_read_can_be_sent_back(server: TestServer) {
@@ -34,7 +34,7 @@ both_databases! {
         let after = admin.put(&path, &read).await.is(200).json();
         assert_eq!((&after["name"], &after["email"], &after["created_at"]), (&json!("B"), &read["email"], &read["created_at"]));
         read["id"] = json!("o-other");
-        admin.put(&path, &read).await.is_problem(400, "invalid_field");
+        admin.put(&path, &read).await.fails_with(400, "invalid_field");
     }
 
     async fn one_is_found_by_its_name(server: TestServer) {
@@ -45,8 +45,8 @@ both_databases! {
         // An id comes before a name.
         admin.post("/api/v1/teams", &json!({"id": "t-2", "name": "t-1"})).await.is(201);
         assert_eq!(admin.get("/api/v1/teams/t-1").await.is(200).json()["id"], "t-1");
-        admin.get("/api/v1/teams/none").await.is_problem(404, "not_found");
-        admin.get(&format!("/api/v1/teams/{}", "x".repeat(3_000))).await.is_problem(404, "not_found");
+        admin.get("/api/v1/teams/none").await.fails_with(404, "not_found");
+        admin.get(&format!("/api/v1/teams/{}", "x".repeat(3_000))).await.fails_with(404, "not_found");
     }
 
     async fn a_change_holds_for_the_revision_that_it_was_meant_for(server: TestServer) {
@@ -57,11 +57,11 @@ both_databases! {
         with("PATCH", "\"1\"", Some(r#"{"email": "a@example.test"}"#)).await.is(200);
         for (method, body) in [("PATCH", Some(r#"{"email": null}"#)), ("PUT", Some(r#"{"name": "B"}"#)), ("DELETE", None)] {
             for tag in ["\"1\"", "W/\"2\"", "\"abc\""] {
-                with(method, tag, body).await.is_problem(412, "changed_meanwhile");
+                with(method, tag, body).await.fails_with(412, "changed_meanwhile");
             }
         }
         assert_eq!(admin.get(path).await.json()["email"], "a@example.test", "nothing was changed");
-        let refused = with("DELETE", "2", None).await.is_problem(400, "invalid_field");
+        let refused = with("DELETE", "2", None).await.fails_with(400, "invalid_field");
         assert_eq!(fields_of(&refused), ["If-Match"]);
         with("PUT", "*", Some(r#"{"name": "B"}"#)).await.is(200);
         with("DELETE", "\"3\"", None).await.is(204);
@@ -109,7 +109,7 @@ both_databases! {
         let policy = admin.post("/api/v1/renewal-policies", &json!({"name": "early"})).await.is(201).json();
         assert_eq!((&policy["renewal_window_days"], &policy["alert_thresholds_days"]), (&json!(30), &json!([30, 14, 7, 0])));
         let refused = admin.patch("/api/v1/renewal-policies/early", &json!({"renewal_window_days": 0, "max_retries": 99})).await;
-        assert_eq!(fields_of(&refused.is_problem(400, "invalid_field")), ["renewal_window_days", "max_retries"]);
+        assert_eq!(fields_of(&refused.fails_with(400, "invalid_field")), ["renewal_window_days", "max_retries"]);
         assert_eq!(admin.get("/api/v1/profiles?enabled=true").await.is(200).column("name"), ["strict"]);
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use certctl_server::api::{Api, NoContent, Public};
+use certctl_server::api::{Api, Authenticated, Body, NoContent, Public};
 use certctl_server::problem::Answer;
 use certctl_testkit::Engine;
 use serde_json::{Value, json};
@@ -14,6 +14,11 @@ use crate::support::TestServer;
 
 async fn panics(_public: Public) -> Answer<NoContent> {
     panic!("the secret of the handler");
+}
+
+async fn panics_when_asked(_who: Authenticated, Body(body): Body<Value>) -> Answer<NoContent> {
+    assert_ne!(body["panic"], true);
+    Ok(NoContent)
 }
 
 async fn never_ends(_public: Public) -> Answer<NoContent> {
@@ -47,12 +52,24 @@ async fn a_panic_is_a_500_that_tells_nothing() {
     let mut api = Api::new();
     api.get("/panics", "Panics", panics);
     let caller = server.nobody().at(api.into_router(server.state.clone()));
-    let problem = caller.get("/panics").await.is_problem(500, "internal");
+    let problem = caller.get("/panics").await.fails_with(500, "internal");
     let id = problem["request_id"].as_str().unwrap();
     assert_eq!(problem["detail"], format!("something went wrong here; the log has it under request {id}"));
     assert!(!problem.to_string().contains("secret"));
     // The process goes on.
-    caller.get("/panics").await.is_problem(500, "internal");
+    caller.get("/panics").await.fails_with(500, "internal");
+}
+
+#[tokio::test]
+async fn a_panic_does_not_hold_an_idempotency_key() {
+    let server = TestServer::open(Engine::Sqlite).await;
+    let mut api = Api::new();
+    api.post("/panics", "Panics when it is asked to", panics_when_asked);
+    let caller = server.admin().at(api.into_router(server.state.clone()));
+    let send = async |body: Value| caller.send("POST", "/panics", &[("idempotency-key", "k")], Some(body.to_string())).await;
+    send(json!({"panic": true})).await.fails_with(500, "internal");
+    send(json!({"panic": true})).await.fails_with(500, "internal");
+    send(json!({"panic": false})).await.is(204);
 }
 
 #[tokio::test]
@@ -62,7 +79,7 @@ async fn what_takes_too_long_is_broken_off() {
     api.get("/never", "Never ends", never_ends).within(Duration::from_millis(20));
     let reply = server.nobody().at(api.into_router(server.state.clone())).get("/never").await;
     assert_eq!(reply.header("retry-after"), "1");
-    reply.is_problem(503, "timeout");
+    reply.fails_with(503, "timeout");
 }
 
 #[tokio::test]

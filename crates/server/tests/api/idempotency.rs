@@ -16,7 +16,7 @@ both_databases! {
         assert_eq!((first.header("idempotency-replayed"), again.header("idempotency-replayed")), ("", "true"));
         assert_ne!(first.header("x-request-id"), again.header("x-request-id"));
         assert_eq!(admin.get("/api/v1/owners").await.json()["total"], 1);
-        send("k1", r#"{"name": "B"}"#).await.is_problem(422, "idempotency_mismatch");
+        send("k1", r#"{"name": "B"}"#).await.fails_with(422, "idempotency_mismatch");
         // The key of somebody else is another key.
         let operator = server.actor_with("operator", json!(["r-operator"])).await;
         operator.send("POST", "/api/v1/owners", &[("idempotency-key", "k1")], Some(json!({"name": "B"}).to_string())).await.is(201);
@@ -27,13 +27,13 @@ both_databases! {
     async fn what_was_refused_can_be_sent_again(server: TestServer) {
         let admin = server.admin();
         let send = async |body: &str| admin.send("POST", "/api/v1/owners", &[("idempotency-key", "k")], Some(body.to_owned())).await;
-        send(r#"{"name": ""}"#).await.is_problem(400, "invalid_field");
+        send(r#"{"name": ""}"#).await.fails_with(400, "invalid_field");
         send(r#"{"name": "A"}"#).await.is(201);
         for key in ["", "with space", &"x".repeat(256)] {
-            admin.send("POST", "/api/v1/owners", &[("idempotency-key", key)], Some("{}".to_owned())).await.is_problem(400, "invalid_field");
+            admin.send("POST", "/api/v1/owners", &[("idempotency-key", key)], Some("{}".to_owned())).await.fails_with(400, "invalid_field");
         }
         let nobody = server.nobody().send("POST", "/api/v1/owners", &[("idempotency-key", "k")], Some("{}".to_owned())).await;
-        nobody.is_problem(401, "credential_missing");
+        nobody.fails_with(401, "credential_missing");
     }
 
     async fn many_at_once_make_one(server: TestServer) {

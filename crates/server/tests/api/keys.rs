@@ -19,7 +19,7 @@ both_databases! {
         for router in [viewer.clone(), viewer.at(other)] {
             let reply = router.get("/api/v1/owners").await;
             assert!(reply.header("www-authenticate").contains("credential_revoked"), "{:?}", reply.headers);
-            reply.is_problem(401, "credential_revoked");
+            reply.fails_with(401, "credential_revoked");
         }
         let shown = server.admin().get(&format!("/api/v1/auth/apikeys/{id}")).await.is(200).json();
         assert_eq!(shown["revoked_at"], "2026-06-01T00:00:00Z");
@@ -29,17 +29,17 @@ both_databases! {
         let other = server.replica().await;
         let caller = server.actor_with("changing", json!(["r-viewer"])).await.at(other);
         caller.get("/api/v1/owners").await.is(200);
-        caller.post("/api/v1/owners", &json!({"name": "x"})).await.is_problem(403, "forbidden");
+        caller.post("/api/v1/owners", &json!({"name": "x"})).await.fails_with(403, "forbidden");
         server.admin().post("/api/v1/auth/keys/actor-changing/roles", &json!({"role_id": "r-operator"})).await.is(204);
         caller.post("/api/v1/owners", &json!({"name": "x"})).await.is(201);
         server.admin().delete("/api/v1/auth/keys/actor-changing/roles/r-operator").await.is(204);
-        caller.post("/api/v1/owners", &json!({"name": "y"})).await.is_problem(403, "forbidden");
+        caller.post("/api/v1/owners", &json!({"name": "y"})).await.fails_with(403, "forbidden");
         server.admin().post("/api/v1/auth/actors/actor-changing/disable", &json!({})).await.is(200);
-        caller.get("/api/v1/owners").await.is_problem(401, "actor_disabled");
+        caller.get("/api/v1/owners").await.fails_with(401, "actor_disabled");
         server.admin().post("/api/v1/auth/actors/actor-changing/enable", &json!({})).await.is(200);
         caller.get("/api/v1/owners").await.is(200);
         server.admin().delete("/api/v1/auth/actors/actor-changing").await.is(204);
-        caller.get("/api/v1/owners").await.is_problem(401, "credential_unknown");
+        caller.get("/api/v1/owners").await.fails_with(401, "credential_unknown");
     }
 
     async fn what_is_held_for_a_time_ends_with_it(server: TestServer) {
@@ -47,30 +47,30 @@ both_databases! {
         let caller = server.actor_with("for-an-hour", held).await;
         caller.get("/api/v1/owners").await.is(200);
         server.clock.advance(Duration::hours(1));
-        caller.get("/api/v1/owners").await.is_problem(403, "forbidden");
+        caller.get("/api/v1/owners").await.fails_with(403, "forbidden");
         let past = json!({"role_id": "r-viewer", "expires_at": "2026-01-01T00:00:00Z"});
-        let refused = server.admin().post("/api/v1/auth/keys/actor-for-an-hour/roles", &past).await.is_problem(400, "invalid_field");
+        let refused = server.admin().post("/api/v1/auth/keys/actor-for-an-hour/roles", &past).await.fails_with(400, "invalid_field");
         assert_eq!(fields_of(&refused), ["roles.0"]);
     }
 
     async fn a_key_ends_when_it_was_said_to(server: TestServer) {
         let admin = server.admin();
-        admin.post("/api/v1/auth/apikeys", &json!({"name": "x", "expires_at": "2026-05-31T23:59:59Z"})).await.is_problem(400, "invalid_field");
+        admin.post("/api/v1/auth/apikeys", &json!({"name": "x", "expires_at": "2026-05-31T23:59:59Z"})).await.fails_with(400, "invalid_field");
         let both = json!({"name": "x", "expires_at": "2027-01-01T00:00:00Z", "expires_in": "1h"});
-        admin.post("/api/v1/auth/apikeys", &both).await.is_problem(400, "invalid_field");
+        admin.post("/api/v1/auth/apikeys", &both).await.fails_with(400, "invalid_field");
         let key = admin.post("/api/v1/auth/apikeys", &json!({"name": "x", "expires_in": "90m"})).await.is(201).json();
         assert_eq!(key["expires_at"], "2026-06-01T01:30:00Z");
         let caller = server.caller(key["key_value"].as_str().unwrap());
         caller.get("/api/v1/auth/me").await.is(200);
         server.clock.advance(Duration::minutes(90));
-        caller.get("/api/v1/auth/me").await.is_problem(401, "credential_expired");
+        caller.get("/api/v1/auth/me").await.fails_with(401, "credential_expired");
     }
 
     async fn a_rotated_key_lives_through_the_overlap(server: TestServer) {
         let old = server.actor_with("rotating", json!(["r-viewer"])).await;
         let id = server.admin().get("/api/v1/auth/apikeys?actor_id=actor-rotating").await.column("id").remove(0);
         let path = format!("/api/v1/auth/apikeys/{id}/rotate");
-        server.admin().post(&path, &json!({"overlap": "60d"})).await.is_problem(400, "invalid_field");
+        server.admin().post(&path, &json!({"overlap": "60d"})).await.fails_with(400, "invalid_field");
         let rotated = server.admin().post(&path, &json!({"overlap": "24h"})).await.is(201);
         assert!(rotated.header("location").starts_with("/api/v1/auth/apikeys/ak-"));
         let rotated = rotated.json();
@@ -78,11 +78,11 @@ both_databases! {
         let new = server.caller(rotated["key_value"].as_str().unwrap());
         old.get("/api/v1/owners").await.is(200);
         new.get("/api/v1/owners").await.is(200);
-        server.admin().post(&path, &json!({})).await.is_problem(409, "already_rotated");
+        server.admin().post(&path, &json!({})).await.fails_with(409, "already_rotated");
         server.clock.advance(Duration::hours(24));
-        old.get("/api/v1/owners").await.is_problem(401, "credential_expired");
+        old.get("/api/v1/owners").await.fails_with(401, "credential_expired");
         new.get("/api/v1/owners").await.is(200);
-        server.admin().post(&path, &json!({})).await.is_problem(409, "already_rotated");
+        server.admin().post(&path, &json!({})).await.fails_with(409, "already_rotated");
     }
 
     async fn a_key_can_be_rotated_without_overlap_and_without_a_body(server: TestServer) {
@@ -93,7 +93,7 @@ both_databases! {
         caller.get("/api/v1/owners").await.is(200);
         let id = rotated["id"].as_str().unwrap();
         let now = server.admin().post(&format!("/api/v1/auth/apikeys/{id}/rotate"), &json!({"overlap": "0s"})).await.is(201).json();
-        server.caller(rotated["key_value"].as_str().unwrap()).get("/api/v1/owners").await.is_problem(401, "credential_expired");
+        server.caller(rotated["key_value"].as_str().unwrap()).get("/api/v1/owners").await.fails_with(401, "credential_expired");
         server.caller(now["key_value"].as_str().unwrap()).get("/api/v1/owners").await.is(200);
     }
 
@@ -115,17 +115,17 @@ both_databases! {
         server.actor_with("peer", json!(["r-viewer"])).await;
         maker.post("/api/v1/auth/apikeys", &json!({"actor_id": "actor-peer"})).await.is(201);
         maker.post("/api/v1/auth/apikeys", &json!({})).await.is(201);
-        let refused = maker.post("/api/v1/auth/apikeys", &json!({"actor_id": "actor-admin"})).await.is_problem(403, "beyond_own_permissions");
+        let refused = maker.post("/api/v1/auth/apikeys", &json!({"actor_id": "actor-admin"})).await.fails_with(403, "beyond_own_permissions");
         assert!(refused["detail"].as_str().unwrap().contains("cert.bulk_revoke"), "{refused}");
         let id = server.admin().get("/api/v1/auth/apikeys?actor_id=actor-admin").await.column("id").remove(0);
-        maker.post(&format!("/api/v1/auth/apikeys/{id}/rotate"), &json!({})).await.is_problem(403, "beyond_own_permissions");
-        maker.post("/api/v1/auth/apikeys", &json!({"actor_id": "actor-none"})).await.is_problem(400, "invalid_field");
+        maker.post(&format!("/api/v1/auth/apikeys/{id}/rotate"), &json!({})).await.fails_with(403, "beyond_own_permissions");
+        maker.post("/api/v1/auth/apikeys", &json!({"actor_id": "actor-none"})).await.fails_with(400, "invalid_field");
     }
 
     async fn bad_credentials_are_told_apart(server: TestServer) {
         let missing = server.nobody().get("/api/v1/owners").await;
         assert_eq!(missing.header("www-authenticate"), "Bearer realm=\"certctl\"");
-        missing.is_problem(401, "credential_missing");
+        missing.fails_with(401, "credential_missing");
         let secret = "A".repeat(43);
         for (token, code) in [
             ("nonsense".to_owned(), "credential_unknown"),
@@ -134,10 +134,10 @@ both_databases! {
             (format!("ca_none_{secret}"), "credential_unknown"),
             (format!("ce_none_{secret}"), "credential_unknown"),
         ] {
-            server.caller(&token).get("/api/v1/owners").await.is_problem(401, code);
+            server.caller(&token).get("/api/v1/owners").await.fails_with(401, code);
         }
         for value in ["Basic dTpw", "Bearer", "Bearer ", "ck_0123456789ab_x"] {
-            server.nobody().send("GET", "/api/v1/owners", &[("authorization", value)], None).await.is_problem(401, "credential_malformed");
+            server.nobody().send("GET", "/api/v1/owners", &[("authorization", value)], None).await.fails_with(401, "credential_malformed");
         }
         let lower = format!("bearer {}", server.admin().token());
         server.nobody().send("GET", "/api/v1/owners", &[("authorization", &lower)], None).await.is(200);

@@ -1,5 +1,7 @@
 //! The REST API, spoken to through its router, on both databases.
 
+#![cfg(test)]
+
 mod access;
 mod agents;
 mod audit;

@@ -36,7 +36,7 @@ async fn a_failing_database_is_told_without_its_words() {
     server.store.db().close().await;
     let reply = admin.get("/api/v1/owners").await;
     assert_eq!(reply.header("retry-after"), "1");
-    let problem = reply.is_problem(503, "database_unavailable");
+    let problem = reply.fails_with(503, "database_unavailable");
     assert_eq!(problem["detail"], "the database does not answer as it should");
     let idle = server.nobody().get("/health").await.is(200).json();
     assert_eq!(idle, json!({"status": "ok"}));
@@ -65,7 +65,7 @@ both_databases! {
         assert_eq!(document["openapi"], "3.1.0");
         let wrong = nobody.send("DELETE", "/health", &[], None).await;
         assert_eq!(wrong.header("allow"), "GET,HEAD");
-        wrong.is_problem(405, "method_not_allowed");
+        wrong.fails_with(405, "method_not_allowed");
         let head = nobody.send("HEAD", "/health", &[], None).await.is(200);
         assert_eq!(head.text, "");
     }

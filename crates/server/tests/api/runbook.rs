@@ -26,10 +26,25 @@ both_databases! {
         let me = scraper.get("/api/v1/auth/me").await.is(200).json();
         assert_eq!(me["actor_id"], "actor-prometheus");
         assert_eq!(me["effective_permissions"], json!([{"permission": "metrics.read", "scope_type": "global"}]));
-        scraper.get("/api/v1/owners").await.is_problem(403, "forbidden");
+        scraper.get("/api/v1/owners").await.fails_with(403, "forbidden");
 
         admin.delete(&format!("/api/v1/auth/apikeys/{id}")).await.is(204);
-        scraper.get("/api/v1/auth/me").await.is_problem(401, "credential_revoked");
+        scraper.get("/api/v1/auth/me").await.fails_with(401, "credential_revoked");
+    }
+
+    async fn metrics_are_for_who_may_read_them(server: TestServer) {
+        const METRICS: &str = "/api/v1/metrics/prometheus";
+        let reader = server.actor_with("reader", json!(["r-metrics-read"])).await;
+        let other = server.actor_with("other", json!(["r-agent"])).await;
+        server.nobody().get(METRICS).await.is(401);
+        server.caller(&format!("ck_0123456789ab_{}", "A".repeat(43))).get(METRICS).await.is(401);
+        let refused = other.get(METRICS).await.fails_with(403, "forbidden");
+        assert_eq!(refused["detail"], "actor-other lacks the permission metrics.read");
+        let page = reader.get(METRICS).await.is(200);
+        assert!(page.text.contains("# TYPE certctl_"), "{}", page.text);
+        let id = server.admin().get("/api/v1/auth/apikeys?actor_id=actor-reader").await.column("id").remove(0);
+        server.admin().delete(&format!("/api/v1/auth/apikeys/{id}")).await.is(204);
+        reader.get(METRICS).await.is(401);
     }
 
     async fn the_value_of_a_key_is_shown_once(server: TestServer) {

@@ -177,7 +177,7 @@ impl Reply {
 
     /// Fails unless it is a problem with this status and code.
     #[track_caller]
-    pub(crate) fn is_problem(self, status: u16, code: &str) -> Value {
+    pub(crate) fn fails_with(self, status: u16, code: &str) -> Value {
         let problem = self.is(status).problem();
         assert_eq!(problem["code"], code, "{problem}");
         problem

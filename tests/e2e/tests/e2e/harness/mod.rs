@@ -1,0 +1,32 @@
+//! What the tests stand on: the programs as their users run them, in a folder of the test's own, with nothing left behind.
+
+mod agent;
+mod api;
+mod cli;
+mod files;
+mod handshake;
+mod home;
+mod nginx;
+mod openssl;
+mod ports;
+mod process;
+mod server;
+mod world;
+
+use std::time::Duration;
+
+pub(crate) use agent::Agent;
+pub(crate) use api::{Api, Reply, fields_of};
+pub(crate) use cli::Cli;
+pub(crate) use files::{mode_of, names_in, read, write, write_script};
+pub(crate) use handshake::{Served, served, served_at, verified};
+pub(crate) use home::Home;
+pub(crate) use nginx::Nginx;
+pub(crate) use openssl::{Openssl, fingerprint_of};
+pub(crate) use ports::free_port;
+pub(crate) use process::{Process, Ran, command, product, run, run_with_input};
+pub(crate) use server::{Server, Setup};
+pub(crate) use world::{Site, World};
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(120);
