@@ -165,7 +165,11 @@ pub async fn enroll(engine: &Arc<Engine>, request_id: Option<String>, enrollment
     let mut tx = engine.store().write(who).await?;
     let (kept, hash) = store::token_for_update(&mut tx, &id).await?.filter(|(_, hash)| token.matches(hash)).ok_or_else(unknown)?;
     drop(hash);
-    if kept.used_at.is_some() {
+    if let Some(agent) = &kept.used_by {
+        // The answer was lost on its way: whoever has the token and the same secret is that agent, and is told the same again.
+        if let Some(agent) = store::enrolled_with(&mut tx, agent, &secret_hash).await? {
+            return Ok(agent);
+        }
         return Err(refused(
             "token_used",
             "the enrollment token was used already",

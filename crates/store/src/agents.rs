@@ -94,13 +94,13 @@ pub async fn resolve(db: &Db, id_or_name: &str) -> Result<Option<AgentId>, Store
     db.fetch_optional(statement).await?.map(|row| row.id("id")).transpose()
 }
 
-/// Reads an agent with the hash of its secret, to check a credential.
+/// The agent, if it enrolled with this secret and is not retired.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn credential(db: &Db, id: &AgentId) -> Result<Option<(String, Option<Timestamp>)>, StoreError> {
-    let row = db.fetch_optional(sql("SELECT secret_hash, retired_at FROM agents WHERE id = $1").bind(id)).await?;
-    row.map(|row| Ok((row.text("secret_hash")?, row.opt_time("retired_at")?))).transpose()
+pub async fn enrolled_with(tx: &mut WriteTx, id: &AgentId, secret_hash: &str) -> Result<Option<Agent>, StoreError> {
+    let text = format!("SELECT {} FROM agents WHERE id = $1 AND secret_hash = $2 AND retired_at IS NULL", table::column_names(&AGENTS));
+    tx.fetch_optional(sql(text).bind(id).bind(secret_hash)).await?.map(|row| table::from_row(&AGENTS, &row)).transpose()
 }
 
 /// One page.
