@@ -68,6 +68,8 @@ pub(crate) struct App {
 pub(crate) enum Waits {
     /// Answers of the server.
     Answers,
+    /// An answer for which the server goes through a lot.
+    LongAnswers,
     /// The end of work.
     Work,
 }
@@ -79,7 +81,7 @@ impl App {
         let look = Look {
             now: environment.now,
             columns: environment.stdout_columns,
-            color: environment.stdout_columns.is_some() && !environment.no_color && !flags.output.no_color,
+            color: environment.stdout_is_terminal && !environment.no_color && !flags.output.no_color,
         };
         let out = Output { format: flags.output.format, look, quiet: flags.output.quiet, live: environment.stderr_is_terminal };
         if let Some(warning) = file.warning() {
@@ -101,7 +103,8 @@ impl App {
     pub(crate) fn call_limit(&self) -> Duration {
         match self.waits {
             Waits::Answers => self.flags.output.timeout.unwrap_or(CALL_LIMIT),
-            Waits::Work => LONG_CALL_LIMIT,
+            Waits::LongAnswers => self.flags.output.timeout.unwrap_or(LONG_ANSWER_LIMIT),
+            Waits::Work => LONG_POLL_LIMIT,
         }
     }
 
@@ -121,5 +124,7 @@ impl App {
 }
 
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-const LONG_CALL_LIMIT: Duration = Duration::from_secs(60);
+/// As long as the server gives itself for such an answer.
+const LONG_ANSWER_LIMIT: Duration = Duration::from_secs(10 * 60);
+const LONG_POLL_LIMIT: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5 * 60);

@@ -154,12 +154,12 @@ impl Cli {
 
 impl Command {
     fn waits(&self) -> Waits {
-        let waits = match self {
+        match self {
             Self::Certs(command) => command.waits(),
             Self::Jobs(command) => command.waits(),
-            _ => false,
-        };
-        if waits { Waits::Work } else { Waits::Answers }
+            Self::Audit(command) => command.waits(),
+            _ => Waits::Answers,
+        }
     }
 }
 

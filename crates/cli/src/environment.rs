@@ -24,7 +24,9 @@ pub struct Environment {
     pub no_color: bool,
     /// Where the configuration file lies; `None` when neither `XDG_CONFIG_HOME` nor `HOME` is set.
     pub config_file: Option<PathBuf>,
-    /// Columns of the terminal at standard output, if there is one.
+    /// Whether standard output is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Columns of that terminal, if it says how many.
     pub stdout_columns: Option<u16>,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
@@ -40,8 +42,10 @@ impl Environment {
     #[expect(clippy::disallowed_methods, reason = "the one place of this program that reads environment and clock")]
     pub fn read() -> Self {
         let mut surroundings = Self::from_variables(|name| std::env::var_os(name), Timestamp::new(time::OffsetDateTime::now_utc()));
-        surroundings.stdout_columns =
-            std::io::stdout().is_terminal().then(|| console::Term::stdout().size_checked()).flatten().map(|(_, columns)| columns);
+        surroundings.stdout_is_terminal = std::io::stdout().is_terminal();
+        if surroundings.stdout_is_terminal {
+            surroundings.stdout_columns = console::Term::stdout().size_checked().map(|(_, columns)| columns);
+        }
         surroundings.stderr_is_terminal = std::io::stderr().is_terminal();
         surroundings.stdin_is_terminal = std::io::stdin().is_terminal();
         surroundings
@@ -62,6 +66,7 @@ impl Environment {
             insecure: yes("CERTCTL_INSECURE") || yes("CERTCTL_SERVER_TLS_INSECURE_SKIP_VERIFY"),
             no_color: set("NO_COLOR").is_some() || text("TERM").is_some_and(|term| term == "dumb"),
             config_file: config_home.map(|home| home.join("certctl").join("config.toml")),
+            stdout_is_terminal: false,
             stdout_columns: None,
             stderr_is_terminal: false,
             stdin_is_terminal: false,

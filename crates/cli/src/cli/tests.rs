@@ -59,10 +59,10 @@ fn every_example_can_be_parsed() {
 
 /// The words of the part of a shell line that runs this program.
 fn words(line: &str) -> Vec<String> {
-    let begin = line.find("certctl").unwrap();
-    let end = line[begin..].find([')', '|', '>']).map_or(line.len(), |at| begin + at);
+    let run = line.split_once("certctl").unwrap().1;
+    let run = run.split([')', '|', '>']).next().unwrap();
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
-    for c in line[begin..end].chars().chain([' ']) {
+    for c in format!("certctl{run}").chars().chain([' ']) {
         match c {
             '\'' => quoted = !quoted,
             ' ' if !quoted => {
@@ -152,5 +152,7 @@ fn only_what_waits_for_work_waits_long() {
     assert_eq!(waits("certctl certs request --name web --san a.test --wait"), Waits::Work);
     assert_eq!(waits("certctl jobs wait job-1"), Waits::Work);
     assert_eq!(waits("certctl certs renew web"), Waits::Answers);
+    assert_eq!(waits("certctl audit verify"), Waits::LongAnswers);
+    assert_eq!(waits("certctl certs bulk-renew --team platform"), Waits::LongAnswers);
     assert_eq!(waits("certctl owners list"), Waits::Answers);
 }

@@ -68,7 +68,12 @@ impl Watch {
                 lines.push(plain(&format!("  {:9} {}", step.step, step.detail)).trim_end().to_owned());
             }
             said.steps = job.progress.len();
-            let seen = job.verification.as_ref().map(|seen| [seen.agent.as_ref().map(sight), seen.server.as_ref().map(sight)]);
+            // A validation repeats what its deployment shows.
+            let seen = job
+                .verification
+                .as_ref()
+                .filter(|_| job.kind == JobKind::Deployment)
+                .map(|seen| [seen.agent.as_ref().map(sight), seen.server.as_ref().map(sight)]);
             for ((who, seen), said) in ["agent", "server"].into_iter().zip(seen.unwrap_or_default()).zip(&mut said.witnesses) {
                 if seen != *said {
                     lines.extend(seen.as_deref().map(|seen| plain(&format!("  {who:9} {seen}"))));

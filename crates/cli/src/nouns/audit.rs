@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use certctl_domain::time::Timestamp;
 use clap::{Args, Subcommand};
 
+use crate::app::Waits;
 use crate::crud::Crud;
 use crate::crud::flags::past;
 use crate::doc::{self, Doc};
@@ -51,6 +52,14 @@ pub(crate) struct Export {
 }
 
 impl Command {
+    /// What it waits for.
+    pub(crate) const fn waits(&self) -> Waits {
+        match self {
+            Self::Crud(_) => Waits::Answers,
+            Self::Export(_) | Self::Verify => Waits::LongAnswers,
+        }
+    }
+
     /// Runs it.
     pub(crate) async fn run(&self, session: &Session) -> Result<(), Failure> {
         match self {
@@ -84,12 +93,12 @@ impl Export {
 async fn verify(session: &Session) -> Result<(), Failure> {
     let answer: Doc = session.client.get("/api/v1/audit/verify", &[]).await?;
     let lines = || {
-        let fields = answer.as_mapping().into_iter().flatten();
+        let fields = answer.as_mapping().into_iter().flatten().filter(|(_, value)| !value.is_null());
         fields.map(|(name, value)| plain(&format!("{}: {}", doc::shown(name), doc::shown(value))) + "\n").collect()
     };
     session.out.answer(&answer, lines)?;
-    if let Some(first) = doc::at(&answer, "first_break") {
-        let message = format!("the audit log was changed: event {}: {}", doc::text(first, "sequence"), doc::text(first, "what"));
+    if doc::at(&answer, "intact").and_then(Doc::as_bool) != Some(true) {
+        let message = format!("the audit log was changed: event {}: {}", doc::text(&answer, "broken_at"), doc::text(&answer, "broken"));
         return Err(Failure::Work { message, hint: Some("compare it with an export or a backup from before".to_owned()) });
     }
     Ok(())

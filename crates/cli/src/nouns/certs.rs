@@ -10,6 +10,7 @@ mod work;
 use clap::{Args, Subcommand};
 
 use super::{AGENT, CERTIFICATE, ID, ISSUER, OWNER, POLICY, PROFILE, TARGET, TEAM};
+use crate::app::Waits;
 use crate::crud::Crud;
 use crate::failure::Failure;
 use crate::noun::{Known, Noun, Takes, Verb, flag, status, text, time};
@@ -72,22 +73,18 @@ pub(crate) struct One {
 }
 
 impl Command {
-    /// Whether it waits for work to end.
-    pub(crate) const fn waits(&self) -> bool {
-        match self {
+    /// What it waits for.
+    pub(crate) const fn waits(&self) -> Waits {
+        let for_work = match self {
+            Self::BulkRenew(_) | Self::BulkRevoke(_) => return Waits::LongAnswers,
             Self::Request(request) => request.wait,
             Self::Renew(renew) => renew.wait,
             Self::Deploy(deploy) => deploy.wait,
             Self::Csr(csr) => csr.wait,
             Self::Wait(_) => true,
-            Self::Crud(_)
-            | Self::Explain(_)
-            | Self::Revoke(_)
-            | Self::Versions(_)
-            | Self::Export(_)
-            | Self::BulkRenew(_)
-            | Self::BulkRevoke(_) => false,
-        }
+            Self::Crud(_) | Self::Explain(_) | Self::Revoke(_) | Self::Versions(_) | Self::Export(_) => false,
+        };
+        if for_work { Waits::Work } else { Waits::Answers }
     }
 
     /// Runs it.
@@ -125,7 +122,7 @@ impl Known for Certs {
             time("EXPIRES", "expires_at"),
             text("COMMON NAME", "common_name"),
             text("ISSUER", "issuer_id"),
-            text("TARGETS", "target_ids"),
+            text("TARGETS", "target_ids").wide(),
             text("ID", "id").wide(),
             text("REASON", "reason").wide(),
             time("NEXT TRY", "next_try_at").wide(),

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{AGENT, CERTIFICATE, TARGET};
+use crate::app::Waits;
 use crate::crud::Crud;
 use crate::doc::{self, Doc};
 use crate::failure::Failure;
@@ -55,9 +56,9 @@ pub(crate) struct Reject {
 }
 
 impl Command {
-    /// Whether it waits for work to end.
-    pub(crate) const fn waits(&self) -> bool {
-        matches!(self, Self::Wait(_))
+    /// What it waits for.
+    pub(crate) const fn waits(&self) -> Waits {
+        if matches!(self, Self::Wait(_)) { Waits::Work } else { Waits::Answers }
     }
 
     /// Runs it.

@@ -82,6 +82,45 @@ fn filters_search_and_sorting_go_into_the_query() {
     let server = Server::start();
     server.on("GET /api/v1/auth/roles/r-admin", 200, json!({"id": "r-admin"}));
     server.on("GET /api/v1/auth/actors?x=1&type=User&role_id=r-admin&q=ann&sort=-id&per_page=7", 200, list(&[]));
+    let arguments =
+        ["actors", "list", "--type", "user", "--role", "r-admin", "--filter", "x=1", "-q", "ann", "--sort", "-id", "--limit", "7"];
+    let ran = server.run(&arguments);
+    assert!(ran.err.contains("no actors match"), "{ran:?}");
+    assert_eq!(ran.ok(), "");
+    let empty = Server::start();
+    empty.on("GET /api/v1/auth/actors?per_page=50", 200, list(&[]));
+    assert!(empty.run(&["actors", "list"]).err.contains("no actors yet; make one: certctl actors create"));
+}
+
+#[test]
+fn all_pages_are_fetched_and_a_limit_is_kept() {
+    let server = Server::start();
+    let page = |ids: &[&str], next: Option<&str>| {
+        let rows: Vec<Value> = ids.iter().map(|id| json!({"id": id, "name": id})).collect();
+        json!({"data": rows, "total": 3, "page": 1, "per_page": 500, "next_cursor": next})
+    };
+    server.on("GET /api/v1/teams?per_page=500", 200, page(&["a", "b"], Some("c1")));
+    server.on("GET /api/v1/teams?cursor=c1&per_page=500", 200, page(&["c"], None));
+    assert_eq!(server.run(&["teams", "list", "--all", "-o", "name"]).ok(), "a\nb\nc\n");
+    let whole = body(&server.run(&["teams", "list", "--all", "-o", "json"]).ok());
+    assert_eq!((whole["data"].as_array().unwrap().len(), whole.get("next_cursor")), (3, None));
+    server.on("GET /api/v1/teams?per_page=2", 200, page(&["a", "b"], Some("c1")));
+    let limited = server.run(&["teams", "list", "--limit", "2", "-o", "csv"]);
+    assert!(limited.err.contains("2 of 3 teams"), "{limited:?}");
+    assert_eq!(limited.ok(), "name,description,id,created_at\r\na,,a,\r\nb,,b,\r\n");
+}
+
+#[test]
+fn renew_and_deploy_say_what_they_begin() {
+    let server = Server::start();
+    let job = json!({"id": "job-1", "type": "Renewal", "status": "Pending", "certificate_id": "mc-web", "reason": "asked for by hand"});
+    server.on("GET /api/v1/certificates/web", 200, json!({"id": "mc-web"}));
+    server.on("GET /api/v1/targets/nginx-1", 200, json!({"id": "tgt-1"}));
+    server.on("POST /api/v1/certificates/mc-web/renew", 202, json!({"status": "accepted", "job_id": "job-1", "jobs": [job]}));
+    server.on("POST /api/v1/certificates/mc-web/deploy", 202, json!({"status": "already_running", "job_id": "job-1", "jobs": [job]}));
+    let table = server.run(&["certs", "renew", "web", "--force"]).ok();
+    assert!(table.contains("job-1") && table.contains("asked for by hand"), "{table}");
+    assert_eq!(body(&server.requests()[1].body), json!({"force": true}));
     let ran = server.run(&["certs", "deploy", "web", "--target", "nginx-1", "-o", "json"]);
     assert!(ran.err.contains("goes on already"), "{ran:?}");
     assert_eq!(body(&ran.ok())["jobs"][0]["id"], "job-1");
@@ -140,7 +179,7 @@ fn secrets_are_shown_once_on_standard_output_alone() {
     server.on(
         "POST /api/v1/agents/enrollment-tokens",
         201,
-        json!({"id": "et-1", "token_value": "ce_9_planted", "command": "certctl-agent enroll"}),
+        json!({"id": "et-1", "token_value": "ce_9_planted", "command": "certctl-agent enroll --token ce_9_planted"}),
     );
     for arguments in [
         &["keys", "create", "--actor", "ci", "--expires-in", "90d"][..],
@@ -197,10 +236,10 @@ fn the_audit_log_is_exported_and_verified() {
     assert!(server.run(&to_file).err.contains("2 events"));
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    server.on("GET /api/v1/audit/verify", 200, json!({"checked": 7, "first_break": null}));
+    server.on("GET /api/v1/audit/verify", 200, json!({"intact": true, "checked": 7, "broken_at": null}));
     assert!(server.run(&["audit", "verify"]).ok().contains("checked: 7"));
     let broken = Server::start();
-    broken.on("GET /api/v1/audit/verify", 200, json!({"checked": 3, "first_break": {"sequence": 4, "what": "the hash differs"}}));
+    broken.on("GET /api/v1/audit/verify", 200, json!({"intact": false, "checked": 3, "broken_at": 4, "broken": "the hash differs"}));
     assert!(broken.run(&["audit", "verify"]).fails(8).contains("event 4: the hash differs"));
 }
 

@@ -114,7 +114,7 @@ fn work_is_done_when_the_newest_of_each_kind_at_each_place_is() {
     assert_eq!(verdict(&[issued.clone(), superseded.clone()], at(60)), Verdict::Failed(&superseded));
     let failed = job("job-4", Renewal, Failed, "the CA said no");
     assert_eq!(verdict(&[issued, running, failed.clone()], at(60)), Verdict::Going, "the rest is still worth watching");
-    assert_eq!(verdict(&[failed.clone()], at(60)), Verdict::Failed(&failed));
+    assert_eq!(verdict(std::slice::from_ref(&failed), at(60)), Verdict::Failed(&failed));
     assert!(watch().failure(&failed, at(0)).told().contains("hint: certctl jobs explain job-4"));
 }
 
@@ -124,7 +124,7 @@ fn who_must_act_is_told() {
     own_key.agent_id = None;
     assert_eq!(watch().hint(&[own_key]).unwrap(), "no agent holds the key, send a CSR: certctl certs csr mc-web FILE");
     let approval = job("job-1", JobKind::Issuance, JobStatus::AwaitingApproval, "");
-    assert!(watch().hint(&[approval.clone()]).unwrap().contains("jobs approve job-1"));
+    assert!(watch().hint(std::slice::from_ref(&approval)).unwrap().contains("jobs approve job-1"));
     assert_eq!(watch().standing(&[approval]), "issuance for web-1 is AwaitingApproval: ");
     assert_eq!(watch().standing(&[]), "waiting for the first job");
 }

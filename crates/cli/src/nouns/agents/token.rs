@@ -60,8 +60,9 @@ impl Create {
         let made: Doc = session.client.post(Tokens::NOUN.path, &body).await?;
         session.out.warn("this is the only time that the token is shown; it enrolls one agent");
         session.out.answer(&made, || doc::text(&made, "token_value") + "\n")?;
+        // The command has the token in it: it is for eyes, not for the log of a script.
         let command = doc::text(&made, "command");
-        if !command.is_empty() {
+        if session.out.live && !command.is_empty() {
             session.out.note(&format!("run on the host within {}:\n  {}", span::short(self.expires_in), plain(&command)));
         }
         Ok(())
