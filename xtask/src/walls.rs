@@ -16,7 +16,7 @@ pub(crate) struct Confined {
 }
 
 /// Who may call whom. The test kit may also be a dev-dependency of anybody.
-pub(crate) const ROOMS: [Room; 14] = [
+pub(crate) const ROOMS: [Room; 15] = [
     Room { name: DOMAIN, may_call: &[] },
     Room { name: PKI, may_call: &[DOMAIN] },
     Room { name: API, may_call: &[DOMAIN] },
@@ -25,7 +25,8 @@ pub(crate) const ROOMS: [Room; 14] = [
     Room { name: ISSUERS, may_call: &[DOMAIN, PKI, CORE] },
     Room { name: TARGETS, may_call: &[DOMAIN, PKI, CORE] },
     Room { name: ENGINE, may_call: &[DOMAIN, PKI, STORE, CORE, ISSUERS, TARGETS] },
-    Room { name: SERVER, may_call: &[DOMAIN, API, ENGINE, STORE, PKI, CORE] },
+    Room { name: PROTOCOLS, may_call: &[DOMAIN, PKI, ENGINE] },
+    Room { name: SERVER, may_call: &[DOMAIN, API, ENGINE, PROTOCOLS, STORE, PKI, CORE] },
     Room { name: AGENT, may_call: &[DOMAIN, PKI, API, CORE, TARGETS] },
     Room { name: CLI, may_call: &[DOMAIN, API] },
     Room { name: TESTKIT, may_call: &[DOMAIN, API] },
@@ -59,6 +60,7 @@ pub(crate) const CORE: &str = "certctl-connector-core";
 pub(crate) const ISSUERS: &str = "certctl-issuers";
 pub(crate) const TARGETS: &str = "certctl-targets";
 pub(crate) const ENGINE: &str = "certctl-engine";
+pub(crate) const PROTOCOLS: &str = "certctl-protocols";
 pub(crate) const SERVER: &str = "certctl-server";
 pub(crate) const AGENT: &str = "certctl-agent";
 pub(crate) const CLI: &str = "certctl-cli";

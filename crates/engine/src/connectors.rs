@@ -9,7 +9,7 @@ use certctl_domain::ids::{IssuerId, SecretId};
 use certctl_domain::issuer::Issuer;
 use certctl_domain::noun::Refusal;
 use certctl_domain::secret::Secret;
-use certctl_issuers::{Held, ISSUERS};
+use certctl_issuers::{Held, ISSUERS, Surroundings};
 use certctl_store::authorities::{self, Authority, Purpose};
 use certctl_store::{StoreError, WriteTx, issuers, secrets};
 use schemars::Schema;
@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 
 use crate::ctx::Ctx;
 use crate::error::{Error, ErrorKind, Result};
+use crate::vault::StoredVault;
 
 /// What stands in place of a secret wherever settings are shown.
 pub const REDACTED: &str = "[redacted]";
@@ -46,6 +47,9 @@ impl IssuerCache {
         }
         let config = whole_config(ctx, &issuer.config, issuers::secret_of(ctx.store().db(), &issuer.id).await?.as_ref()).await?;
         let mut connector = ISSUERS.build(&issuer.kind, config).map_err(connector_error)?;
+        let engine = ctx.engine();
+        let vault = StoredVault::new(ctx.store().clone(), Arc::clone(engine.clock()), issuer.id.clone());
+        connector.settle_in(Surroundings { vault: Arc::new(vault), commands: engine.options().commands.clone() });
         if connector.keeps_authority() {
             let held = authority(ctx, issuer, connector.as_ref()).await?;
             connector.hold(&held).map_err(connector_error)?;

@@ -14,7 +14,7 @@ use certctl_domain::profile::{ApprovedRequest, Profile, RequestFacts};
 use certctl_domain::renewal::{Current, Decision, RenewalPolicy, backoff, decide, due_at};
 use certctl_domain::time::Timestamp;
 use certctl_domain::x509::SanSet;
-use certctl_issuers::{Issued, Order, Outcome};
+use certctl_issuers::{Issued, Order, Outcome, Predecessor};
 use certctl_pki::chain::Chain;
 use certctl_pki::csr::{Csr, CsrError};
 use certctl_pki::lint::{Expected, check_issued};
@@ -25,7 +25,7 @@ use serde_json::{Map, json};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::{approve, deploy, renewal};
+use crate::{approve, deploy, publication, renewal};
 
 /// Starts the work for a new version: a job for each agent beside the certificate's targets, or one that waits for a CSR.
 /// Gives the certificate as it is then, whether any job is new, and the jobs.
@@ -211,10 +211,12 @@ async fn attempt(ctx: &Ctx, row: &JobRow) -> Result<(), Failed> {
     let Some(prepared) = prepare(ctx, row).await? else {
         return Ok(());
     };
-    let Ready { order, connector, issuance } = prepared;
-    let outcome = connector.issue(&order, issuance.tbs.as_deref(), issuance.ticket.as_ref(), ctx.now()).await?;
-    match outcome {
+    let Ready { order, issuer_type, connector, issuance } = prepared;
+    let asking = ctx.engine().metrics().asking(&issuer_type);
+    let outcome = connector.issue(&order, issuance.tbs.as_deref(), issuance.ticket.as_ref(), ctx.now()).await;
+    match outcome.inspect_err(|error| asking.failed(error))? {
         Outcome::Pending(ticket) => {
+            asking.pending();
             let mut tx = ctx.write().await?;
             let Some(mut row) = still_ours(&mut tx, row).await? else {
                 return Ok(());
@@ -232,7 +234,8 @@ async fn attempt(ctx: &Ctx, row: &JobRow) -> Result<(), Failed> {
             Ok(())
         }
         Outcome::Ready(issued) => {
-            let chain = check(ctx, &order, &issued)?;
+            let chain = check(ctx, &order, &issued).inspect_err(|error| asking.failed(error))?;
+            asking.issued();
             store_version(ctx, row, &order, &chain, issued).await
         }
     }
@@ -241,6 +244,7 @@ async fn attempt(ctx: &Ctx, row: &JobRow) -> Result<(), Failed> {
 /// Everything that is needed to ask the CA.
 struct Ready {
     order: Order,
+    issuer_type: String,
     connector: std::sync::Arc<dyn certctl_issuers::Issuer>,
     issuance: Issuance,
 }
@@ -272,13 +276,17 @@ async fn prepare(ctx: &Ctx, row: &JobRow) -> Result<Option<Ready>, Failed> {
     let csr = parse_csr(row.csr_pem.as_deref().unwrap_or_default()).map_err(refused)?;
     let request = approved(&certificate, &profile, &csr).map_err(refused)?;
     let begun = issuances::get(&mut tx, &row.job.id).await?.filter(|issuance| issuance.issuer_id == issuer.id);
+    let versions = certificates::current_versions(&mut tx, &certificate.id).await?;
+    let predecessor = versions.into_iter().find(|version| version.agent_id == row.job.agent_id && version.issuer_id == issuer.id);
+    let predecessor = predecessor.map(|version| Predecessor { chain_pem: version.pem_chain, issuer_ref: version.issuer_ref });
     drop(tx);
     let connector = ctx.engine().issuers().get(ctx, &issuer).await?;
-    let order = Order { request, csr, publication: ctx.engine().publication().clone() };
+    let order = Order { request, csr, publication: publication::of(ctx, &issuer).await?, predecessor };
     if let Some(issuance) = begun {
-        return Ok(Some(Ready { order, connector, issuance }));
+        return Ok(Some(Ready { order, issuer_type: issuer.kind, connector, issuance }));
     }
-    let prepared = connector.prepare(&order, ctx.now())?;
+    let asking = ctx.engine().metrics().asking(&issuer.kind);
+    let prepared = connector.prepare(&order, ctx.now()).inspect_err(|error| asking.failed(error))?;
     let (serial, tbs) = prepared.map_or((None, None), |prepared| (Some(prepared.serial), Some(prepared.tbs)));
     let issuance = Issuance { job_id: row.job.id.clone(), issuer_id: issuer.id.clone(), serial, tbs, ticket: None };
     let mut tx = ctx.write().await?;
@@ -292,7 +300,7 @@ async fn prepare(ctx: &Ctx, row: &JobRow) -> Result<Option<Ready>, Failed> {
     }
     issuances::put(&mut tx, &issuance).await?;
     tx.commit_housekeeping("issue.prepare").await?;
-    Ok(Some(Ready { order, connector, issuance }))
+    Ok(Some(Ready { order, issuer_type: issuer.kind, connector, issuance }))
 }
 
 /// The chain, if it is what was ordered. Never "store and hope".

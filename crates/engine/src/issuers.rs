@@ -4,8 +4,10 @@ use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::ids::IssuerId;
 use certctl_domain::issuer::Issuer;
 use certctl_issuers::ISSUERS;
+use certctl_store::authorities::{self, Purpose};
 use certctl_store::{Topic, WriteTx, issuers};
 
+use crate::Engine;
 use crate::connectors::{Settings, config_error};
 use crate::crud::{self, Actions, Hidden, Managed};
 use crate::ctx::Ctx;
@@ -19,7 +21,7 @@ impl Managed for Issuer {
         ctx.reach().includes(None, Some(self.id.to_string().as_str()))
     }
 
-    async fn before_write(_ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
+    async fn before_write(ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &mut Self) -> Result<Hidden> {
         let entry = ISSUERS.find(&new.kind).map_err(|e| {
             let mut refusal = certctl_domain::noun::Refusal::field("type", e.to_string());
             refusal.hint = e.advice().map(str::to_owned);
@@ -32,7 +34,12 @@ impl Managed for Issuer {
         };
         let settings =
             Settings { schema: ISSUERS.schema(&new.kind).map_err(|e| config_error(&e))?, given: &new.config, kept: kept.as_ref() };
-        ISSUERS.build(&new.kind, settings.whole(tx).await?).map_err(|e| config_error(&e))?;
+        let connector = ISSUERS.build(&new.kind, settings.whole(tx).await?).map_err(|e| config_error(&e))?;
+        let held = match old {
+            Some(old) => authorities::active_in(tx, Purpose::Issuing, Some(&old.id)).await?,
+            None => None,
+        };
+        connector.check(held.as_ref().map(|held| held.chain_pem.as_str()), ctx.now()).map_err(|e| config_error(&e))?;
         let (shown, secret) = settings.keep(tx).await?;
         new.config = shown;
         Ok(vec![("secret_id", secret.as_ref().into())])
@@ -54,6 +61,24 @@ pub async fn test(ctx: &Ctx, id: &IssuerId) -> Result<String> {
     issuers::tested(&mut tx, id, status, ctx.now()).await?;
     tx.commit(Audit::new(AuditCategory::Config, "issuer.test", "issuer", id).with("outcome", status)).await?;
     outcome
+}
+
+/// Puts a new key in the place of the one by which the issuer's CA knows this installation.
+///
+/// # Errors
+/// When the issuer has no such key, or its CA refuses or cannot be reached; it can then be tried again.
+pub async fn roll_account_key(ctx: &Ctx, id: &IssuerId) -> Result<()> {
+    let issuer: Issuer = crud::load(ctx, id).await?;
+    let connector = ctx.engine().issuers().get(ctx, &issuer).await?;
+    connector.roll_account_key(ctx.now()).await.map_err(crate::connectors::connector_error)
+}
+
+/// What an ACME CA that asks over plain HTTP for this token is to be answered (RFC 8555 section 8.3).
+///
+/// # Errors
+/// When the database fails.
+pub async fn http_challenge(engine: &Engine, token: &str) -> Result<Option<String>> {
+    Ok(certctl_store::acme_challenges::answer(engine.store().db(), token, engine.now()).await?)
 }
 
 /// The issuer's CA certificate and those above it, in PEM.

@@ -7,6 +7,7 @@ pub mod bulk;
 pub mod certificates;
 pub mod clock;
 pub mod connectors;
+pub mod crl;
 pub mod crud;
 pub mod ctx;
 pub mod deploy;
@@ -17,9 +18,11 @@ pub mod issuers;
 pub mod jobs;
 pub mod json;
 pub mod metrics;
+pub mod ocsp;
 mod owners;
 pub mod platform;
 mod profiles;
+pub mod publication;
 pub mod renewal;
 mod renewal_policies;
 pub mod revoke;
@@ -29,12 +32,12 @@ pub mod seed;
 pub mod stats;
 pub mod targets;
 mod teams;
+pub mod vault;
 pub mod verify;
 
 use std::sync::Arc;
 
 use certctl_domain::time::Timestamp;
-use certctl_pki::authority::Publication;
 use certctl_store::Store;
 use certctl_store::heartbeats::Heartbeats;
 use certctl_store::retention::RetentionPolicy;
@@ -53,6 +56,7 @@ pub struct Engine {
     issuers: connectors::IssuerCache,
     heartbeats: Arc<Heartbeats>,
     metrics: metrics::Metrics,
+    shelf: publication::Shelf,
     stop: CancellationToken,
 }
 
@@ -69,8 +73,8 @@ pub struct Options {
     pub poll_wait: std::time::Duration,
     /// How long an enrolment token is good for when its maker does not say.
     pub token_life: time::Duration,
-    /// Where this installation publishes what relying parties fetch.
-    pub publication: Publication,
+    /// What this installation publishes about the certificates of its own CAs, and where.
+    pub publication: publication::Settings,
     /// How long what grows is kept.
     pub retention: RetentionPolicy,
     /// The server's own worker.
@@ -79,6 +83,8 @@ pub struct Options {
     pub renewal_every: std::time::Duration,
     /// How long a job waits for its agent's CSR before people are told.
     pub csr_patience: time::Duration,
+    /// The file that decides which programs issuers may run on the server; an absent one allows none.
+    pub commands: std::path::PathBuf,
 }
 
 /// How the server's own worker works.
@@ -102,11 +108,12 @@ impl Options {
             heartbeat_every: time::Duration::seconds(30),
             poll_wait: std::time::Duration::from_secs(45),
             token_life: time::Duration::hours(24),
-            publication: Publication::default(),
+            publication: publication::Settings::default(),
             retention: RetentionPolicy::default(),
             worker: Worker { concurrency: 16, lease: time::Duration::minutes(1), poll_every: std::time::Duration::from_secs(15) },
             renewal_every: std::time::Duration::from_secs(60),
             csr_patience: time::Duration::hours(24),
+            commands: std::path::PathBuf::from("/etc/certctl/server-commands.toml"),
         }
     }
 }
@@ -124,6 +131,7 @@ impl Engine {
             issuers: connectors::IssuerCache::default(),
             heartbeats,
             metrics: metrics::Metrics::default(),
+            shelf: publication::Shelf::default(),
             stop: CancellationToken::new(),
         })
     }
@@ -140,6 +148,12 @@ impl Engine {
         self.clock.now()
     }
 
+    /// The clock, for what lives longer than a call.
+    #[must_use]
+    pub const fn clock(&self) -> &Arc<dyn clock::Clock> {
+        &self.clock
+    }
+
     /// What is set up.
     #[must_use]
     pub const fn options(&self) -> &Options {
@@ -152,10 +166,10 @@ impl Engine {
         &self.options.holder
     }
 
-    /// Where this installation publishes what relying parties fetch.
+    /// What this process publishes from memory.
     #[must_use]
-    pub const fn publication(&self) -> &Publication {
-        &self.options.publication
+    pub const fn shelf(&self) -> &publication::Shelf {
+        &self.shelf
     }
 
     /// Knows callers by their tokens.

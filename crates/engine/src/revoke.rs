@@ -80,6 +80,7 @@ pub async fn revoke(ctx: &Ctx, id: &CertificateId, what: &What, reason: Revocati
     }
     tell(&mut tx, &old, &revoked, reason).await?;
     tx.wake(Topic::Progress);
+    tx.wake(Topic::Revocations);
     let serials: Vec<_> = revoked.iter().map(|version| version.serial_number.to_string()).collect();
     let audit = Audit::new(AuditCategory::CertLifecycle, "certificate.revoke", "certificate", id)
         .with("name", old.name)

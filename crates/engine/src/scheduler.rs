@@ -1,6 +1,7 @@
 //! Periodic tasks. They take no input, may run twice, and run under a cluster lease, so that N replicas do the work once.
 
 mod housekeeping;
+mod publication;
 mod renewal_due;
 
 use std::sync::Arc;
@@ -71,6 +72,22 @@ pub const TASKS: &[Task] = &[
         run: housekeeping::tell_revocations,
         place: Place::Once,
         wakes_on: None,
+    },
+    Task {
+        name: "revocation_lists",
+        every: Duration::from_secs(2),
+        run: publication::lists,
+        place: Place::Once,
+        wakes_on: Some(|| Topic::Revocations),
+    },
+    Task { name: "revocation_list_parts", every: Duration::from_secs(300), run: publication::divide, place: Place::Once, wakes_on: None },
+    Task { name: "ocsp_responders", every: Duration::from_secs(600), run: publication::responders, place: Place::Once, wakes_on: None },
+    Task {
+        name: "revocation_refresh",
+        every: Duration::from_millis(500),
+        run: publication::refresh,
+        place: Place::Everywhere,
+        wakes_on: Some(|| Topic::Revocations),
     },
     Task { name: "retention", every: Duration::from_secs(3_600), run: housekeeping::prune, place: Place::Once, wakes_on: None },
     Task {

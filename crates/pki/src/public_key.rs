@@ -134,6 +134,11 @@ impl PublicKey {
         id
     }
 
+    /// The bits of the key itself, without the algorithm: what OCSP and key identifiers hash.
+    pub(crate) fn bits(&self) -> &[u8] {
+        &self.bits
+    }
+
     /// Whether this key made `signature` over `message`.
     ///
     /// # Errors

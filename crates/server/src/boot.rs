@@ -15,6 +15,7 @@ use certctl_store::secrets::Keyring;
 use certctl_store::{OpenOptions, Store, StoreError, leases, migrate};
 
 use crate::config::{Config, DatabaseSettings, RetentionSettings, Synchronous};
+use crate::http01::Http01;
 use crate::listener::{BindError, Drain, Listener, ListenerLimits};
 use crate::metrics::{RequestMetrics, Sources};
 use crate::platform_tls;
@@ -158,6 +159,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         write: config.server.write_timeout,
     };
     let listener = Listener::bind(&config.server.listen, Arc::clone(&tls), limits)?;
+    let http01 = Http01::bind(&config.acme.http01_listen).await?;
     let addresses: Vec<String> = listener.addresses().iter().map(ToString::to_string).collect();
     private_file::write(&data_dir.join("addresses"), addresses.join("\n").as_bytes())?;
 
@@ -188,6 +190,10 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     tasks.spawn_service("job_worker", jobs::work(Arc::clone(&engine), stop.clone()));
     for task in scheduler::TASKS {
         tasks.spawn_service(task.name, scheduler::run(Arc::clone(&engine), *task, stop.clone()));
+    }
+    if !http01.addresses().is_empty() {
+        tracing::info!(addresses = ?http01.addresses(), "HTTP challenges are answered");
+        tasks.spawn_service("http01", http01.serve(Arc::clone(&engine), stop.clone()));
     }
     tasks.spawn_service("tls_watcher", watcher.run(stop.clone()));
     if config.tls.cert_file.is_none() {
@@ -352,6 +358,7 @@ fn options(config: &Config) -> Options {
         },
         renewal_every: config.scheduler.renewal_interval,
         csr_patience: duration(config.scheduler.csr_timeout),
+        commands: config.acme.commands_file.clone(),
         ..Options::named(format!("{}.{}.{}", host_name(), std::process::id(), SystemClock.now().unix_micros()))
     }
 }

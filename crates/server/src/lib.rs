@@ -4,6 +4,7 @@ pub mod api;
 pub mod boot;
 pub mod config;
 pub mod handlers;
+pub mod http01;
 pub mod listener;
 pub mod metrics;
 pub mod platform_tls;

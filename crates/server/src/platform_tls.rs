@@ -1,7 +1,6 @@
 //! The certificate that the server makes for itself when nobody gave it one: issued by the platform CA, kept in the data directory,
 //! renewed in its last third.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,20 +27,16 @@ pub async fn ensure(ctx: &Ctx, config: &Config) -> Result<PairFiles, BootError> 
     let names = names(config);
     let ca = platform::ca_pem(ctx).await?;
     private_file::write(&directory.join("ca.pem"), ca.as_bytes())?;
-    let kept = private_file::read(&files.cert)?.filter(|_| files.key.exists());
-    let fine = kept.as_ref().is_some_and(|pem| is_fine(pem.expose(), &ca, &names, ctx.now()));
+    let (cert, key) = (private_file::read(&files.cert)?, private_file::read(&files.key)?);
+    let fine = cert.zip(key).is_some_and(|(cert, key)| {
+        is_fine(cert.expose(), &ca, &names, ctx.now()) && certctl_pki::verify::pair_matches(cert.expose(), key.expose()).is_ok()
+    });
     if !fine {
         let pair = platform::issue(ctx, &names).await?;
-        // The key first: a crash in between leaves an old certificate with a new key, which is made anew at the next start.
+        // A crash between the two leaves a pair that does not match, which is made anew at the next start.
         private_file::write(&files.key, pair.key_pem.expose().as_bytes())?;
         private_file::write(&files.cert, pair.chain_pem.as_bytes())?;
         tracing::info!(n_names = names.len(), "a certificate was made for the server itself");
-    } else if let (Some(cert), Some(key)) = (kept, private_file::read(&files.key)?) {
-        if certctl_pki::verify::pair_matches(cert.expose(), key.expose()).is_err() {
-            let pair = platform::issue(ctx, &names).await?;
-            private_file::write(&files.key, pair.key_pem.expose().as_bytes())?;
-            private_file::write(&files.cert, pair.chain_pem.as_bytes())?;
-        }
     }
     Ok(files)
 }
@@ -58,12 +53,6 @@ pub async fn keep(engine: Arc<Engine>, config: Config, stop: CancellationToken) 
             tracing::error!(error = %error, "the server's own certificate cannot be renewed; it is tried again in an hour");
         }
     }
-}
-
-/// Where the platform CA is, for agents and people on this machine.
-#[must_use]
-pub fn ca_file(config: &Config) -> PathBuf {
-    config.server.data_dir.join("tls").join("ca.pem")
 }
 
 fn is_fine(pem: &str, ca: &str, names: &SanSet, now: Timestamp) -> bool {

@@ -106,7 +106,7 @@ pub fn finish(response: Response, request_id: &str, path: &str) -> Response {
         detail,
         instance: path.to_owned(),
         code: error.code.to_owned(),
-        hint: error.hint.clone().filter(|_| !hidden),
+        hint: error.hint.clone().or_else(|| usual_hint(error).map(str::to_owned)).filter(|_| !hidden),
         request_id: request_id.to_owned(),
         errors: error.fields.clone(),
     };
@@ -133,6 +133,18 @@ pub const fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// What to do about an error whose place of origin knows nothing better.
+fn usual_hint(error: &Error) -> Option<&'static str> {
+    match (error.kind, error.code) {
+        (_, "body_too_large") => Some("send less at once; the limit is the server's setting server.max_body"),
+        (_, "method_not_allowed") => Some("the header Allow lists the methods of this path"),
+        (ErrorKind::Invalid, "invalid_query") => Some("GET /api/v1/openapi.json says what each list can be asked"),
+        (ErrorKind::Invalid, _) => Some("GET /api/v1/openapi.json says what each field takes"),
+        (ErrorKind::NotFound, _) => Some("list what there is; names and ids are written exactly as listed"),
+        _ => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Everything that is kept: one concrete [`Store`] over SQLite or PostgreSQL.
 
+pub mod acme_accounts;
+pub mod acme_challenges;
 pub mod actors;
 pub mod agents;
 pub mod api_keys;
@@ -8,6 +10,7 @@ pub mod authorities;
 pub mod bootstrap;
 pub mod certificates;
 pub mod counters;
+pub mod crls;
 pub mod db;
 pub mod error;
 pub mod heartbeats;
@@ -18,11 +21,13 @@ pub mod jobs;
 pub mod leases;
 pub mod meta;
 pub mod migrate;
+pub mod ocsp;
 pub mod outbox;
 pub mod owners;
 pub mod profiles;
 pub mod renewal_policies;
 pub mod retention;
+pub mod revocations;
 pub mod roles;
 pub mod secrets;
 pub mod stats;

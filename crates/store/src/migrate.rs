@@ -93,6 +93,8 @@ macro_rules! migrations {
 
 migrations! {
     1 "0001_initial";
+    2 "0002_revocation";
+    3 "0003_acme";
 }
 
 fn migrator(steps: &'static [Step]) -> Migrator {

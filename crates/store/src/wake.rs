@@ -26,6 +26,8 @@ pub enum Topic {
     Authz,
     /// Issuers or authorities.
     Issuers,
+    /// Revocations, and what is published about them.
+    Revocations,
     /// Events without a number.
     Audit,
 }
@@ -130,6 +132,7 @@ impl fmt::Display for Topic {
             Self::Progress => f.write_str("progress"),
             Self::Authz => f.write_str("authz"),
             Self::Issuers => f.write_str("issuers"),
+            Self::Revocations => f.write_str("revocations"),
             Self::Audit => f.write_str("audit"),
         }
     }
@@ -145,6 +148,7 @@ impl Topic {
             "progress" => Self::Progress,
             "authz" => Self::Authz,
             "issuers" => Self::Issuers,
+            "revocations" => Self::Revocations,
             "audit" => Self::Audit,
             other => Self::Agent(AgentId::parse(other.strip_prefix("agent:")?).ok()?),
         })
@@ -158,7 +162,9 @@ mod tests {
     #[test]
     fn every_topic_survives_its_text() {
         let agent = AgentId::parse("ag-1").unwrap();
-        for topic in [Topic::Jobs, Topic::Due, Topic::Agent(agent), Topic::Progress, Topic::Authz, Topic::Issuers, Topic::Audit] {
+        for topic in
+            [Topic::Jobs, Topic::Due, Topic::Agent(agent), Topic::Progress, Topic::Authz, Topic::Issuers, Topic::Revocations, Topic::Audit]
+        {
             assert_eq!(Topic::parse(&topic.to_string()), Some(topic));
         }
         for text in ["", "agent:", "agent:a b", "something new"] {

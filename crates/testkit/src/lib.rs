@@ -4,6 +4,7 @@
 
 #![expect(clippy::panic, reason = "a fixture that cannot be made must fail the test that asked for it")]
 
+pub mod acme;
 pub mod database;
 mod macros;
 mod postgres;

@@ -23,7 +23,9 @@ pub(crate) fn require_postgres() -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "tests find programs as a shell does; no configuration is read")]
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from)).collect();
+    // Where `cargo xtask setup` builds what no Debian package brings.
+    let built = std::env::home_dir().map(|home| home.join(".cache/certctl-tools/bin"));
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from)).chain(built).collect();
     folders.into_iter().map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
 }
 

@@ -8,7 +8,7 @@ use certctl_domain::x509::Fingerprint;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::ConnectorError;
@@ -113,6 +113,12 @@ impl Material {
         self.not_before
     }
 
+    /// The DNS names that the leaf is for (RFC 5280 section 4.2.1.6), wildcards included.
+    #[must_use]
+    pub fn dns_names(&self) -> Vec<String> {
+        self.chain.first().map(dns_names).unwrap_or_default()
+    }
+
     /// The leaf in PEM, lines ended by LF.
     #[must_use]
     pub fn leaf_pem(&self) -> String {
@@ -145,6 +151,12 @@ pub fn leaf_in(pem: &[u8]) -> Option<(Fingerprint, Option<KeyKind>)> {
     Some((fingerprint(&leaf), KeyKind::of(&leaf)))
 }
 
+/// The DNS names of the first certificate in a PEM text that may hold other things too; empty when there is none.
+#[must_use]
+pub fn dns_names_in(pem: &[u8]) -> Vec<String> {
+    CertificateDer::pem_slice_iter(pem).find_map(Result::ok).map(|leaf| dns_names(&leaf)).unwrap_or_default()
+}
+
 const MAX_PEM: usize = 1024 * 1024;
 const LINE: usize = 64;
 
@@ -155,6 +167,13 @@ fn parse_all<'a>(chain: &'a [CertificateDer<'static>]) -> Result<Vec<X509Certifi
         Err(error) => Err(format!("certificate {} of the chain cannot be read ({error})", at + 1)),
     };
     chain.iter().enumerate().map(read).collect()
+}
+
+fn dns_names(der: &CertificateDer<'_>) -> Vec<String> {
+    let parsed = X509Certificate::from_der(der).ok();
+    let names = parsed.as_ref().and_then(|(_, leaf)| leaf.subject_alternative_name().ok().flatten());
+    let dns = |name: &GeneralName<'_>| if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None };
+    names.map(|names| names.value.general_names.iter().filter_map(dns).collect()).unwrap_or_default()
 }
 
 fn certificate_to_pem(der: &CertificateDer<'_>) -> String {

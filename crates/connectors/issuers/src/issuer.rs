@@ -13,6 +13,8 @@ use certctl_pki::authority::Publication;
 use certctl_pki::csr::Csr;
 use serde_json::{Map, Value};
 
+use crate::surroundings::Surroundings;
+
 /// What is asked for: a request that profile and policy approved, and the CSR it is for.
 #[derive(Debug, Clone)]
 pub struct Order {
@@ -22,6 +24,17 @@ pub struct Order {
     pub csr: Csr,
     /// Where this installation publishes CRL, OCSP and CA certificates of its own CAs.
     pub publication: Publication,
+    /// The version that the new one takes the place of, if this issuer made it.
+    pub predecessor: Option<Predecessor>,
+}
+
+/// A version that is to be replaced by a new one.
+#[derive(Debug, Clone)]
+pub struct Predecessor {
+    /// Its chain, leaf first.
+    pub chain_pem: String,
+    /// What the CA calls it.
+    pub issuer_ref: Map<String, Value>,
 }
 
 /// What must be stored before a certificate is made, so that a crash does not make a second one.
@@ -109,6 +122,15 @@ pub trait Issuer: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Looks whether the settings can work before they are kept, asking nobody. `held` is the chain of the CA that is held already.
+    ///
+    /// # Errors
+    /// When they cannot.
+    fn check(&self, held: Option<&str>, now: Timestamp) -> Result<(), ConnectorError> {
+        let _unused = (held, now);
+        Ok(())
+    }
+
     /// Makes the CA, once in the life of the issuer.
     ///
     /// # Errors
@@ -125,6 +147,20 @@ pub trait Issuer: Send + Sync + fmt::Debug {
     fn hold(&mut self, held: &Held) -> Result<(), ConnectorError> {
         let _unused = held;
         Err(ConnectorError::unsupported("this kind of issuer keeps no CA of its own"))
+    }
+
+    /// Takes what surrounds it. Called once, before it is asked for anything.
+    fn settle_in(&mut self, surroundings: Surroundings) {
+        drop(surroundings);
+    }
+
+    /// Puts a new key in the place of the one by which the CA knows this installation.
+    ///
+    /// # Errors
+    /// When there is none, or the CA refuses or cannot be reached.
+    async fn roll_account_key(&self, now: Timestamp) -> Result<(), ConnectorError> {
+        let _unused = now;
+        Err(ConnectorError::unsupported("this kind of issuer has no account with a key"))
     }
 
     /// What must be stored before [`Issuer::issue`].

@@ -1,12 +1,16 @@
 //! CAs that are asked for certificates: one trait, one list, one file per product.
 
+pub mod acme;
 pub mod issuer;
 pub mod local;
+pub mod surroundings;
 
 use certctl_connector_core::registry::{Family, entry};
 
-pub use issuer::{Held, Issued, Issuer, Order, Outcome, Prepared, Revocation, Ticket};
+pub use acme::Acme;
+pub use issuer::{Held, Issued, Issuer, Order, Outcome, Predecessor, Prepared, Revocation, Ticket};
 pub use local::LocalCa;
+pub use surroundings::{HttpAnswer, KeptAccount, Surroundings, Vault};
 
 /// Every kind of issuer.
-pub static ISSUERS: Family<dyn Issuer> = Family::new("issuer", &[entry!(LocalCa as dyn Issuer)]);
+pub static ISSUERS: Family<dyn Issuer> = Family::new("issuer", &[entry!(LocalCa as dyn Issuer), entry!(Acme as dyn Issuer)]);

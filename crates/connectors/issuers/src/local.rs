@@ -115,6 +115,19 @@ impl Issuer for LocalCa {
         true
     }
 
+    fn check(&self, held: Option<&str>, now: Timestamp) -> Result<(), ConnectorError> {
+        let (Some(chain_pem), Some(key_pem)) = (&self.config.ca_certificate_pem, &self.config.ca_key_pem) else {
+            return Ok(());
+        };
+        match held {
+            None => import(chain_pem, key_pem, now).map(drop),
+            // What it signed is revoked and renewed under the CA that is held; exchanging that would leave it without one.
+            Some(held) if held != chain_pem => Err(ConnectorError::permanent("the CA of an issuer cannot be exchanged")
+                .hint("make another issuer with the new CA, and give that to the certificates")),
+            Some(_) => Ok(()),
+        }
+    }
+
     async fn found(&self, now: Timestamp) -> Result<Founded, ConnectorError> {
         if let (Some(chain_pem), Some(key_pem)) = (&self.config.ca_certificate_pem, &self.config.ca_key_pem) {
             return import(chain_pem, key_pem, now);

@@ -10,6 +10,7 @@
 
 mod faults;
 mod journal;
+mod live;
 mod observe;
 mod prepare;
 mod recover;
@@ -32,7 +33,10 @@ use certctl_connector_core::target::Scene;
 use certctl_domain::secret::Secret;
 
 #[cfg(test)]
-pub(crate) use self::faults::{Point, with_faults};
+pub(crate) use self::faults::with_faults;
+pub(crate) use self::faults::{Point, reach};
+pub use self::live::LiveUpdate;
+pub(crate) use self::live::NotLive;
 pub(crate) use self::observe::look;
 pub use self::recover::recover;
 use self::run::Run;
@@ -47,7 +51,9 @@ pub struct Plan {
     pub files: Vec<PlannedFile>,
     /// The service's own test.
     pub check: Option<Box<dyn Check>>,
-    /// Tells the service.
+    /// Tells the service while it runs.
+    pub live: Option<LiveUpdate>,
+    /// Tells the service where it was not told while it ran.
     pub reload: Option<Command>,
     /// Where to see what is served.
     pub observation: Observation,

@@ -159,6 +159,7 @@ impl Files {
         Plan {
             files,
             check: None,
+            live: None,
             reload: self.reload.clone(),
             observation: self.observation.clone(),
             backups: self.config.backups,

@@ -2,6 +2,7 @@
 
 pub mod deploy;
 pub mod files;
+pub mod haproxy;
 pub mod nginx;
 pub mod observation;
 
@@ -15,4 +16,7 @@ use certctl_connector_core::target::Target;
 pub use self::deploy::recover;
 
 /// Every kind of target.
-pub static TARGETS: Family<dyn Target> = Family::new("target", &[entry!(nginx::Nginx as dyn Target), entry!(files::Files as dyn Target)]);
+pub static TARGETS: Family<dyn Target> = Family::new(
+    "target",
+    &[entry!(nginx::Nginx as dyn Target), entry!(haproxy::Haproxy as dyn Target), entry!(files::Files as dyn Target)],
+);

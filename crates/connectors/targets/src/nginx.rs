@@ -161,6 +161,7 @@ impl Nginx {
         Plan {
             files,
             check: Some(Box::new(ConfigTest { command: self.test.clone(), tree: tree.clone() })),
+            live: None,
             reload: Some(self.reload.clone()),
             observation: self.observation(&Usage { servers, endpoints, warnings: Vec::new() }),
             backups: self.config.backups,

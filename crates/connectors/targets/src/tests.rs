@@ -4,6 +4,7 @@ mod bad_input;
 mod crash;
 mod engine;
 mod family;
+mod haproxy;
 mod kill;
 mod nginx;
 mod service;

@@ -130,7 +130,7 @@ impl UriName {
     /// Parses an absolute URI of ASCII characters.
     ///
     /// # Errors
-    /// When there is no scheme, nothing behind it, or a character outside RFC 3986.
+    /// When there is no scheme, nothing behind it, an authority without a host, or a character outside RFC 3986.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let fail = |why| Err(InvalidName::new("URI", text, why));
         if text.len() > 2_048 {
@@ -146,6 +146,10 @@ impl UriName {
         }
         if !text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"{}|\\^`".contains(&b)) {
             return fail("has a character that URIs do not allow");
+        }
+        // RFC 5280 section 4.2.1.6: where there is an authority, it names a host.
+        if rest.strip_prefix("//").is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#', ':'])) {
+            return fail("names no host");
         }
         Ok(Self(text.to_owned()))
     }
@@ -377,6 +381,16 @@ mod tests {
             ("localhost", "localhost"),
         ] {
             assert_eq!(DnsName::parse(text).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn a_uri_names_a_host_where_it_has_an_authority() {
+        for text in ["https://web.example.test/x", "spiffe://td/web", "urn:uuid:1", "https://[::1]:8443"] {
+            assert_eq!(UriName::parse(text).unwrap().as_str(), text);
+        }
+        for text in ["https://", "https:///x", "https://:8443/x", "spiffe://?x", "urn:", "1x:y", "https://a b"] {
+            assert!(UriName::parse(text).is_err(), "{text}");
         }
     }
 

@@ -17,6 +17,7 @@ use certctl_domain::x509::SanSet;
 use certctl_engine::agents::{self, Enrollment, Submission};
 use certctl_engine::clock::FakeClock;
 use certctl_engine::deploy::{self, Progress, Report};
+use certctl_engine::publication::{Base, Settings};
 use certctl_engine::{Caller, Ctx, Engine, Options, auth, crud, scheduler, seed};
 use certctl_pki::csr::Csr;
 use certctl_pki::key::PrivateKey;
@@ -51,7 +52,10 @@ impl House {
 
     /// A further replica on the same database.
     pub(crate) fn replica(store: &certctl_store::Store, clock: &Arc<FakeClock>, name: &str, stop: &CancellationToken) -> Arc<Engine> {
-        let engine = Engine::new(store.clone(), Arc::clone(clock) as Arc<dyn certctl_engine::clock::Clock>, Options::named(name));
+        let base = Some(Base::parse("http://pki.example.test").unwrap());
+        let publication = Settings { base, crl_shard_size: 3, ..Settings::default() };
+        let options = Options { publication, ..Options::named(name) };
+        let engine = Engine::new(store.clone(), Arc::clone(clock) as Arc<dyn certctl_engine::clock::Clock>, options);
         tokio::spawn(certctl_engine::jobs::work(Arc::clone(&engine), stop.clone()));
         engine
     }

@@ -5,6 +5,7 @@
 
 mod house;
 mod issue;
+mod publication;
 mod renew;
 mod revoke;
 mod trouble;

@@ -24,6 +24,14 @@ impl Openssl {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
+    pub(crate) fn put_bytes(&self, name: &str, content: &[u8]) {
+        std::fs::File::create(self.path(name)).unwrap().write_all(content).unwrap();
+    }
+
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap()
+    }
+
     /// Runs `openssl` with the words of the line; both outputs together when it succeeds.
     pub(crate) fn run(&self, line: &str) -> String {
         let (success, output) = self.attempt(line);

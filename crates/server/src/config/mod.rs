@@ -40,7 +40,7 @@ pub use reference::reference;
 pub use resolve::{Effective, ReadFile};
 pub use secrets::{EncryptionKey, Token};
 pub use settings::{
-    AgentSettings, AuthSettings, DatabaseSettings, EncryptionSettings, KEYS, LimitSettings, LogSettings, RetentionSettings, SECTIONS,
+    AcmeSettings, AgentSettings, AuthSettings, DatabaseSettings, EncryptionSettings, KEYS, LimitSettings, LogSettings, RetentionSettings, SECTIONS,
     SchedulerSettings, ServerSettings, TlsSettings,
 };
 pub use show::ShownSetting;
@@ -78,6 +78,8 @@ pub struct Config {
     pub scheduler: SchedulerSettings,
     /// The agents.
     pub agents: AgentSettings,
+    /// How names are proven to ACME CAs.
+    pub acme: AcmeSettings,
     /// Who gets in at first.
     pub auth: AuthSettings,
     /// How much one caller may ask for.
@@ -157,6 +159,7 @@ fn complete(sections: settings::Sections, effective: Vec<Effective>, warnings: V
         encryption: sections.encryption?,
         scheduler: sections.scheduler?,
         agents: sections.agents?,
+        acme: sections.acme?,
         auth: sections.auth?,
         limits: sections.limits?,
         retention: sections.retention?,

@@ -118,6 +118,16 @@ settings! {
         token_lifetime: Duration, "CERTCTL_AGENTS_TOKEN_LIFETIME", Text("24h"), bounds = Some(("1m", "30d"));
     }
 
+    /// How this installation proves names to ACME CAs.
+    acme: AcmeSettings {
+        /// Addresses at which HTTP challenges (http-01) are answered over plain HTTP, and nothing else. A CA asks at port 80 of each name: let
+        /// this be `0.0.0.0:80`, or have what listens there pass `/.well-known/acme-challenge/` on to here. Every replica answers for all.
+        http01_listen: Vec<SocketAddr>, "CERTCTL_ACME_HTTP01_LISTEN", Unset;
+        /// File with the commands that issuers may run on the server, such as the hook that writes DNS records; written as the one of an agent.
+        /// Without the file none may run.
+        commands_file: PathBuf, "CERTCTL_ACME_COMMANDS_FILE", Text("/etc/certctl/server-commands.toml");
+    }
+
     /// Who gets in at first.
     auth: AuthSettings {
         /// Token for the first administrator. When there is no administrator and no token is given, the server makes one, prints it once

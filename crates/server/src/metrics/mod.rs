@@ -8,9 +8,6 @@ mod series;
 mod snapshot;
 mod table;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use certctl_domain::time::Timestamp;

@@ -31,7 +31,6 @@ pub(super) struct RequestLabels {
 
 impl RequestMetrics {
     /// Counts the requests to a router while they are answered.
-    #[must_use]
     pub fn around(self: Arc<Self>, router: Router) -> Router {
         router.layer(from_fn_with_state(self, in_flight))
     }

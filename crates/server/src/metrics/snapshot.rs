@@ -52,9 +52,9 @@ impl Snapshot {
     /// When `metrics.read` is held for a part of the fleet only, or the database fails.
     pub async fn take(ctx: &Ctx, sources: &Sources, version: &Version) -> Result<Self> {
         let engine = ctx.engine();
-        let fleet = stats::fleet(ctx, Permission::MetricsRead).await?;
-        // Of the pool, before the next statements take a connection out of it.
+        // First, for the statements below take connections themselves.
         let pool = engine.store().db().pool_size();
+        let fleet = stats::fleet(ctx, Permission::MetricsRead).await?;
         Ok(Self {
             now: ctx.now(),
             started_at: sources.started_at,

@@ -28,7 +28,7 @@ macro_rules! metrics {
         /// A metric.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Metric {
-            $(#[doc = $help] $metric,)+
+            $(#[doc = concat!("`", $name, "`")] $metric,)+
         }
 
         impl Metric {
@@ -87,11 +87,11 @@ metrics! {
         "When a periodic task last succeeded on any replica; 0 when it never did."
 
     Issuance = Counter "certctl_issuance_total" ["issuer_type", "outcome"] Process
-        "Orders that a CA answered, by outcome: success, failure, or pending when the CA wants time."
+        "Times that a CA was asked for a certificate, by outcome: success, failure, or pending when it wants time."
     IssuanceFailures = Counter "certctl_issuance_failures_total" ["issuer_type", "error_class"] Process
-        "Orders that a CA answered without a certificate as ordered, by error class: auth, rate_limited, transient, permanent, unsupported."
+        "Times that a CA did not give the certificate that was ordered, by error class: auth, rate_limited, transient, permanent, unsupported."
     IssuanceDuration = Histogram "certctl_issuance_duration_seconds" ["issuer_type"] Process
-        "How long a CA took to answer."
+        "How long a CA took to answer when it was asked for a certificate."
     TaskRuns = Counter "certctl_task_runs_total" ["task", "outcome"] Process
         "Runs of a periodic task, by outcome: success or failure."
     TaskItems = Counter "certctl_task_items_total" ["task"] Process

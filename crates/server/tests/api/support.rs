@@ -68,14 +68,19 @@ impl TestServer {
     pub(crate) async fn bare(engine: certctl_testkit::Engine, limits: Limits) -> Self {
         let store = TestStore::open(engine).await;
         let clock = Arc::new(FakeClock::at(start()));
-        let state = start_on(&store, &clock, limits).await;
+        let state = start_on(&store, &clock, limits, "test").await;
         let (engine, router) = (Arc::clone(&state.engine), routes::router(state.clone()));
         Self { store, engine, clock, state, router, admin: Secret::new(String::new()) }
     }
 
     /// Another replica on the same database.
     pub(crate) async fn replica(&self) -> Router {
-        routes::router(start_on(&self.store.replica().await, &self.clock, Limits::default()).await)
+        routes::router(self.replica_state().await)
+    }
+
+    /// What another replica on the same database works with.
+    pub(crate) async fn replica_state(&self) -> AppState {
+        start_on(&self.store.replica().await, &self.clock, Limits::default(), "replica").await
     }
 
     /// The first administrator.
@@ -225,8 +230,8 @@ pub(crate) fn fields_of(problem: &Value) -> Vec<&str> {
     problem["errors"].as_array().map(|errors| errors.iter().filter_map(|error| error["field"].as_str()).collect()).unwrap_or_default()
 }
 
-async fn start_on(store: &Store, clock: &Arc<FakeClock>, limits: Limits) -> AppState {
-    let engine = Engine::new(store.clone(), Arc::clone(clock) as _, Options::named("test"));
+async fn start_on(store: &Store, clock: &Arc<FakeClock>, limits: Limits, name: &str) -> AppState {
+    let engine = Engine::new(store.clone(), Arc::clone(clock) as _, Options::named(name));
     seed_roles(&engine).await.unwrap();
     let requests = Arc::new(RequestMetrics::default());
     AppState::new(App {

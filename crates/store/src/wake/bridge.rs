@@ -83,7 +83,7 @@ async fn listen(pool: &PgPool, wake: &Wake, origin: &str) -> sqlx::Result<()> {
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     // Whatever was said while nobody listened is lost, so everybody looks once. Agents find theirs by polling.
-    for topic in [Topic::Jobs, Topic::Progress, Topic::Authz, Topic::Issuers, Topic::Audit] {
+    for topic in [Topic::Jobs, Topic::Progress, Topic::Authz, Topic::Issuers, Topic::Revocations, Topic::Audit] {
         wake.send_here(topic);
     }
     loop {

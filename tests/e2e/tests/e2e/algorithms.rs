@@ -65,14 +65,20 @@ async fn issue_for_every_key(ca: &str) {
         openssl.put("issuing.pem", chain[1]);
 
         openssl
-            .run(&format!("verify -x509_strict -purpose sslserver -verify_hostname {host} -CAfile root.pem -untrusted issuing.pem leaf.pem"))
+            .run(&format!(
+                "verify -x509_strict -purpose sslserver -verify_hostname {host} -CAfile root.pem -untrusted issuing.pem leaf.pem"
+            ))
             .await;
-        openssl.attempt("verify -x509_strict -verify_hostname other.example.test -CAfile root.pem -untrusted issuing.pem leaf.pem").await.ends(2);
+        openssl
+            .attempt("verify -x509_strict -verify_hostname other.example.test -CAfile root.pem -untrusted issuing.pem leaf.pem")
+            .await
+            .ends(2);
         let text = openssl.run("x509 -in leaf.pem -noout -text").await;
         assert!(text.contains(&format!("Subject: CN = {host}")) && text.contains(public_key_as_openssl_has_it(leaf)), "{text}");
         assert_eq!(sans_of(&text), expected_sans(&names), "{text}");
         assert!(text.contains("TLS Web Server Authentication") && text.contains("CA:FALSE"), "{text}");
-        let (kept, asked) = (openssl.run("x509 -in leaf.pem -noout -pubkey").await, openssl.run(&format!("pkey -in {name}.key -pubout")).await);
+        let (kept, asked) =
+            (openssl.run("x509 -in leaf.pem -noout -pubkey").await, openssl.run(&format!("pkey -in {name}.key -pubout")).await);
         assert_eq!(kept, asked, "the key is the requester's");
 
         lint(&world, "leaf.pem", chain[0]).await;
@@ -127,8 +133,7 @@ async fn lint(world: &World, name: &str, pem: &str) {
     let results = results.as_object().unwrap();
     let passed = results.values().filter(|result| result["result"] == "pass").count();
     assert!(passed > 20, "only {passed} rules applied to {name}");
-    let broken: Vec<&str> =
-        results.iter().filter(|(_, result)| is_bad(&result["result"])).map(|(rule, _)| rule.as_str()).collect();
+    let broken: Vec<&str> = results.iter().filter(|(_, result)| is_bad(&result["result"])).map(|(rule, _)| rule.as_str()).collect();
     assert!(broken.is_empty(), "{name} breaks {broken:?}:\n{pem}");
 }
 

@@ -3,8 +3,13 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "the tests run programs, write files and read the environment as users do")]
 
+mod agents;
 mod algorithms;
+mod bad_input;
+mod cli;
 mod harness;
+mod imported_ca;
 mod main_job;
 mod runbook;
+mod server_life;
 mod sites;

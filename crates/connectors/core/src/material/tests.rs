@@ -40,6 +40,9 @@ fn what_belongs_together_is_read_and_written_in_one_form() {
     let material = parse(&format!("{leaf}{issuing}"), &key).unwrap();
     assert_eq!(material.chain_fingerprints().len(), 2);
     assert_eq!(material.key_kind(), Some(KeyKind::Ecdsa));
+    assert_eq!(material.dns_names(), ["web.example.test"]);
+    assert_eq!(dns_names_in(format!("x\n{leaf}").as_bytes()), ["web.example.test"]);
+    assert!(dns_names_in(key.as_bytes()).is_empty());
     assert_eq!(material.fullchain_pem(), format!("{}{}", material.leaf_pem(), material.intermediates_pem()));
     assert_eq!(leaf_in(material.fullchain_pem().as_bytes()).unwrap().0, material.fingerprint());
     // CRLF, text around the blocks and a missing last line end change nothing.

@@ -13,6 +13,8 @@ pub(crate) enum Point {
     SwappedFile(usize),
     SwapDone,
     Swapped,
+    LiveSet,
+    LiveGiven,
     ReloadDone,
     Reloaded,
     Observed,
@@ -29,10 +31,10 @@ pub(crate) enum Point {
 
 /// Passes a point; in tests, perhaps never to return.
 #[cfg(not(test))]
-pub(super) async fn reach(_point: Point) {}
+pub(crate) async fn reach(_point: Point) {}
 
 #[cfg(test)]
-pub(super) async fn reach(point: Point) {
+pub(crate) async fn reach(point: Point) {
     let dies = FAULTS.try_with(|fault| fault(point)).unwrap_or(false);
     if dies {
         std::future::pending::<()>().await;

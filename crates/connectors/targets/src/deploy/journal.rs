@@ -15,6 +15,7 @@ use certctl_domain::time::Timestamp;
 use certctl_domain::x509::Fingerprint;
 use serde::{Deserialize, Serialize};
 
+use super::live::LiveUpdate;
 use super::state::TargetState;
 use crate::observation::Observation;
 
@@ -61,6 +62,8 @@ pub(super) struct Begin {
     pub(super) chain: Vec<Fingerprint>,
     pub(super) key_kind: Option<KeyKind>,
     pub(super) files: Vec<FileRecord>,
+    #[serde(default)]
+    pub(super) live: Option<LiveUpdate>,
     pub(super) reload: Option<Command>,
     pub(super) observation: Observation,
     /// What was served before.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use certctl_connector_core::ConnectorError;
-use certctl_connector_core::exec::run_to_success;
 use certctl_connector_core::report::{DeployReport, Failure, Outcome, Proof, Step};
 
 use super::faults::{Point, reach};
@@ -61,13 +60,11 @@ impl Run<'_> {
         self.story.tell(Step::RollBack, "the old files are back");
 
         let had_pair = self.begin.had_pair();
-        if let Some(command) = &self.begin.reload {
-            match run_to_success(command, self.allow_list).await {
-                Ok(_) => self.story.tell(Step::RollBack, format!("`{}` returned 0", command.display())),
-                Err(error) if had_pair => return Err(error),
-                // Without the files that were never there, the service may well refuse; it did before.
-                Err(error) => self.story.warn([format!("there was no complete pair before, and without one: {}", error.explain())]),
-            }
+        match self.tell_service(Step::RollBack).await {
+            Ok(done) => done.into_iter().for_each(|done| self.story.tell(Step::RollBack, done)),
+            Err(error) if had_pair => return Err(error),
+            // Without the files that were never there, the service may well refuse; it did before.
+            Err(error) => self.story.warn([format!("there was no complete pair before, and without one: {}", error.explain())]),
         }
         reach(Point::OldReloaded).await;
         let Observation::Watch(watch) = &self.begin.observation else {

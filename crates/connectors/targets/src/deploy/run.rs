@@ -45,7 +45,7 @@ impl<'a> Run<'a> {
         (state, lock): (TargetState, Lock),
         mut story: Story<'a>,
     ) -> Result<DeployReport, ConnectorError> {
-        let Plan { files, check, reload, observation, backups, .. } = plan;
+        let Plan { files, check, live, reload, observation, backups, .. } = plan;
         let files = Arc::new(files);
         let (records, locks) = match examine(&state, lock, &files).await {
             Ok(examined) => examined,
@@ -61,6 +61,7 @@ impl<'a> Run<'a> {
             chain: material.chain_fingerprints(),
             key_kind: material.key_kind(),
             files: records,
+            live,
             reload,
             observation,
             baseline: Vec::new(),
@@ -182,13 +183,9 @@ impl<'a> Run<'a> {
     }
 
     async fn reload(&mut self) -> Result<(), ConnectorError> {
-        if let Some(command) = &self.begin.reload {
-            let output = run_to_success(command, self.allow_list).await.map_err(|error| {
-                let why = "run it by hand as the user this runs as; one that may not signal the service needs e.g. [\"sudo\", \"-n\", ...]";
-                if error.advice().is_some() { error } else { error.hint(why) }
-            })?;
+        if let Some(done) = self.tell_service(Step::Reload).await? {
             reach(Point::ReloadDone).await;
-            self.story.tell(Step::Reload, format!("`{}` returned 0 ({} ms)", command.display(), output.took.as_millis()));
+            self.story.tell(Step::Reload, done);
         }
         self.record(Record::Reloaded).await?;
         reach(Point::Reloaded).await;

@@ -143,6 +143,11 @@ impl TargetState {
         try_lock(&self.directory.join("lock"))
     }
 
+    /// Waits for the turn to talk to a service that many targets share. Nothing else is waited for while it is held.
+    pub(super) async fn lock_service(&self, address: &str) -> Result<Lock, ConnectorError> {
+        wait_for(&self.root.join("locks").join(sha256_hex(format!("service {address}").as_bytes())), "this service").await
+    }
+
     /// Waits for the lock of each file. Two targets may name the same file; taken in one order, the locks cannot block one another.
     pub(super) async fn lock_files(&self, paths: impl Iterator<Item = &Path>) -> Result<Vec<Lock>, ConnectorError> {
         let mut names: Vec<_> = paths.map(|path| sha256_hex(path.as_os_str().as_encoded_bytes())).collect();

@@ -16,7 +16,7 @@ fn minimal(kind: &str) -> Value {
 
 #[test]
 fn every_kind_has_a_closed_schema_whose_every_field_is_described() {
-    assert_eq!(TARGETS.entries().iter().map(|e| e.kind).collect::<Vec<_>>(), ["NGINX", "Files"]);
+    assert_eq!(TARGETS.entries().iter().map(|e| e.kind).collect::<Vec<_>>(), ["NGINX", "HAProxy", "Files"]);
     for entry in TARGETS.entries() {
         let schema = TARGETS.schema(&entry.kind.to_lowercase()).unwrap();
         assert_eq!(schema.as_value()["additionalProperties"], false, "{}", entry.kind);
@@ -61,6 +61,17 @@ fn each_kind_refuses_what_only_it_knows() {
     for (kind, config, why) in [
         ("NGINX", json!({}), "missing field"),
         ("NGINX", json!({"certificate_path": "/a", "key_path": "/b", "test_command": ["nginx", "-t"]}), "{config}"),
+        ("HAProxy", json!({}), "missing field"),
+        ("HAProxy", json!({"pem_path": "/a.pem", "test_command": ["haproxy", "-c"]}), "{config}"),
+        ("HAProxy", json!({"pem_path": "/a.key"}), "takes no certificate"),
+        ("HAProxy", json!({"pem_path": "/ssl/.a.pem"}), "takes no certificate"),
+        ("HAProxy", json!({"pem_path": "/a.pem", "config_paths": []}), "1 to 32"),
+        ("HAProxy", json!({"pem_path": "/a.pem", "reload_command": [], "runtime": {"enabled": false}}), "would not take up"),
+        ("HAProxy", json!({"pem_path": "/a.pem", "reload_command": ["kill -USR2 1; reboot"]}), "blanks"),
+        ("HAProxy", json!({"pem_path": "/a.pem", "runtime": {"address": "10.0.0.1:9999"}}), "in the clear"),
+        ("HAProxy", json!({"pem_path": "/a.pem", "runtime": {"address": "admin.sock"}}), "neither"),
+        ("HAProxy", json!({"pem_path": "/a.pem", "runtime": {"timeout": "2m"}}), "60s"),
+        ("HAProxy", json!({"pem_path": "/a.pem", "pem_mode": 416}), "wrong type"),
         ("Files", json!({}), "do not go together"),
         ("Files", json!({"certificate_path": "/a"}), "do not go together"),
         ("Files", json!({"combined_path": "/a", "key_path": "/b"}), "do not go together"),
@@ -83,6 +94,9 @@ fn commands_are_known_before_they_are_needed() {
             .unwrap()
             .ends_with("[[command]]\nargv = [\"nginx\", \"-t\", \"-c\", \"*\"]\n[[command]]\nargv = [\"nginx\", \"-s\", \"reload\"]")
     );
+    let commands = TARGETS.build("haproxy", json!({"pem_path": "/a.pem"})).unwrap().commands();
+    let shown: Vec<_> = commands.iter().map(|command| command.display()).collect();
+    assert_eq!(shown, ["haproxy -c -f {config}", "systemctl reload haproxy"]);
     let elsewhere = json!({"certificate_path": "/a", "key_path": "/b", "config_path": "/opt/n.conf"});
     let commands = TARGETS.build("NGINX", elsewhere).unwrap().commands();
     assert_eq!(commands[1].display(), "nginx -s reload -c /opt/n.conf");

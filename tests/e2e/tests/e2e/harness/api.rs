@@ -61,7 +61,13 @@ impl Api {
     }
 
     /// As [`Api::send`]; an error when there was no answer.
-    pub(crate) async fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<String>) -> reqwest::Result<Reply> {
+    pub(crate) async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> reqwest::Result<Reply> {
         let mut request = self.client.request(Method::from_bytes(method.as_bytes()).unwrap(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -92,7 +98,7 @@ impl Reply {
 
     /// Fails unless it is a problem with this status and code, with everything that a problem has.
     #[track_caller]
-    pub(crate) fn is_problem(self, status: u16, code: &str) -> Value {
+    pub(crate) fn fails_with(self, status: u16, code: &str) -> Value {
         let problem = self.is(status).problem();
         assert_eq!(problem["code"], code, "{problem}");
         problem

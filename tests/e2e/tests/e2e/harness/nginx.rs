@@ -13,7 +13,7 @@ use super::{Agent, Home, Process, fingerprint_of, free_port, read, run, served, 
 pub(crate) struct Nginx {
     home: Arc<Home>,
     folder: PathBuf,
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Where it listens.
     pub(crate) port: u16,
     _process: Process,

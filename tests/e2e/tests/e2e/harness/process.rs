@@ -91,6 +91,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
         // With what it started and left behind. A group that is gone is what we want.
         killpg(self.pid, Signal::SIGKILL).ok();
         if thread::panicking() {
@@ -98,7 +99,8 @@ impl Drop for Process {
             // That is the harness asking.
             let lines: Vec<&str> = log.lines().filter(|line| !line.contains("route=\"/ready\"")).collect();
             let shown = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
-            eprintln!("\n--- the end of the log of {} ---\n{}", self.name, shown.join("\n"));
+            let ended = ended.map_or_else(|| "running".to_owned(), |status| status.to_string());
+            eprintln!("\n--- {} ({ended}), the end of its log ---\n{}", self.name, shown.join("\n"));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A certctl-server: started as its users start it, killed, stopped, started again on the same data.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,14 @@ pub(crate) struct Setup {
     pub(crate) port: u16,
     /// Further variables.
     pub(crate) variables: BTreeMap<String, String>,
+    /// Whom to trust to be it; the CA that it makes itself when nobody else is named.
+    trusted: Option<PathBuf>,
 }
 
 impl Setup {
     /// Nothing but a place and a port: SQLite in the data directory.
     pub(crate) fn plain(home: &Home, name: &str) -> Self {
-        Self { name: name.to_owned(), data: home.join(name), port: free_port(), variables: BTreeMap::new() }
+        Self { name: name.to_owned(), data: home.join(name), port: free_port(), variables: BTreeMap::new(), trusted: None }
     }
 
     /// A server on a database of the test kit. PostgreSQL needs a key that all replicas share.
@@ -44,6 +46,12 @@ impl Setup {
     /// With one more variable.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a certificate of its own that these authorities signed.
+    pub(crate) fn trusting(mut self, authorities: &Path) -> Self {
+        self.trusted = Some(authorities.to_owned());
         self
     }
 
@@ -105,7 +113,7 @@ impl Server {
 
     /// The CA of its own certificate.
     pub(crate) fn ca_file(&self) -> PathBuf {
-        self.setup.data.join("tls/ca.pem")
+        self.setup.trusted.clone().unwrap_or_else(|| self.setup.data.join("tls/ca.pem"))
     }
 
     /// The first administrator's key, as the server keeps it.

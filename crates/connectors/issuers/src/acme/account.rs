@@ -1,0 +1,135 @@
+//! The account at a CA (RFC 8555 section 7.3): made once for an installation and kept, told of a changed contact, given a new key.
+//!
+//! The key is kept before the CA sees it, and a CA answers a key that it knows with the account that it has: so neither a crash nor a
+//! second replica makes a second account.
+
+use std::sync::Arc;
+
+use certctl_connector_core::ConnectorError;
+use serde_json::{Value, json};
+
+use super::client::{Client, location};
+use super::config::AcmeConfig;
+use super::jws::{AccountKey, Signer, external_binding};
+use super::problem::AcmeError;
+use crate::surroundings::{KeptAccount, Vault};
+
+/// An account that the CA knows.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) key: AccountKey,
+    pub(super) url: String,
+}
+
+impl Account {
+    pub(super) fn signer(&self) -> Signer<'_> {
+        Signer::Account(&self.key, &self.url)
+    }
+}
+
+/// Finds or makes the account of one issuer at its CA.
+#[derive(Debug)]
+pub(super) struct Accounts<'a> {
+    pub(super) client: &'a Client,
+    pub(super) config: &'a AcmeConfig,
+    pub(super) vault: &'a Arc<dyn Vault>,
+}
+
+impl Accounts<'_> {
+    /// The account as it is now. Read anew each time, since another replica may have changed it.
+    pub(super) async fn current(&self) -> Result<Account, AcmeError> {
+        let directory = self.client.directory_url().as_str();
+        let mut kept = match self.vault.account(directory).await? {
+            Some(kept) => kept,
+            None => self.vault.begin_account(directory, &AccountKey::generate()?.to_pkcs8()?).await?,
+        };
+        if kept.next_key.is_some() && kept.url.is_some() {
+            self.finish_roll_over(&kept).await?;
+            kept = self.vault.account(directory).await?.ok_or_else(|| ConnectorError::transient("the account that was kept is gone"))?;
+        }
+        let contact = self.config.contact()?;
+        let key = AccountKey::from_pkcs8(&kept.key)?;
+        let Some(url) = kept.url else {
+            return self.register(key, &contact).await;
+        };
+        let account = Account { key, url };
+        if kept.contact != contact {
+            let url = parse_url(&account.url)?;
+            self.client.post(account.signer(), &url, Some(&json!({"contact": contacts(&contact)}))).await?;
+            self.vault.note_registration(directory, &account.url, &contact).await?;
+        }
+        Ok(account)
+    }
+
+    /// Registers the key, or finds the account that the CA has for it.
+    pub(super) async fn register(&self, key: AccountKey, contact: &str) -> Result<Account, AcmeError> {
+        let directory = self.client.directory().await?;
+        let mut payload = json!({"contact": contacts(contact)});
+        if let Some(terms) = &directory.meta.terms_of_service {
+            if !self.config.terms_of_service_agreed {
+                return Err(ConnectorError::permanent(format!("the CA has terms of service that nobody agreed to yet: {terms}"))
+                    .hint("read them, then set terms_of_service_agreed to true")
+                    .into());
+            }
+            payload["termsOfServiceAgreed"] = json!(true);
+        }
+        match self.config.binding()? {
+            Some((kid, mac_key)) => {
+                payload["externalAccountBinding"] = external_binding(&key, &kid, &mac_key, directory.new_account.as_str());
+            }
+            None if directory.meta.external_account_required => {
+                return Err(ConnectorError::permanent("the CA opens accounts only for those that it knows from elsewhere")
+                    .hint("set eab_kid and eab_hmac as the CA shows them")
+                    .into());
+            }
+            None => {}
+        }
+        let answer = self.client.post(Signer::Key(&key), &directory.new_account, Some(&payload)).await?;
+        let url = location(&answer).ok_or_else(|| ConnectorError::transient("the CA does not say where the new account is"))?;
+        self.vault.note_registration(self.client.directory_url().as_str(), url.as_str(), contact).await?;
+        Ok(Account { key, url: url.into() })
+    }
+
+    /// Registers the kept key again, at a CA that has lost the account.
+    pub(super) async fn register_again(&self, account: Account) -> Result<Account, AcmeError> {
+        tracing::warn!(account = account.url, "the CA does not know the account any more; the same key is registered again");
+        self.register(account.key, &self.config.contact()?).await
+    }
+
+    /// Puts a new key in the place of the account's (RFC 8555 section 7.3.5).
+    pub(super) async fn roll_over(&self) -> Result<(), AcmeError> {
+        self.current().await?;
+        let directory = self.client.directory_url().as_str();
+        self.vault.stage_key(directory, &AccountKey::generate()?.to_pkcs8()?).await?;
+        let kept = self.vault.account(directory).await?.ok_or_else(|| ConnectorError::transient("the account that was kept is gone"))?;
+        self.finish_roll_over(&kept).await
+    }
+
+    /// Goes on with a change of keys wherever it stopped: the CA is asked which of the two keys it knows.
+    async fn finish_roll_over(&self, kept: &KeptAccount) -> Result<(), AcmeError> {
+        let (Some(next), Some(account)) = (&kept.next_key, &kept.url) else {
+            return Ok(());
+        };
+        let (old, new) = (AccountKey::from_pkcs8(&kept.key)?, AccountKey::from_pkcs8(next)?);
+        let directory = self.client.directory().await?;
+        let asked = self.client.post(Signer::Key(&new), &directory.new_account, Some(&json!({"onlyReturnExisting": true}))).await;
+        match asked {
+            Ok(_) => {}
+            Err(error) if error.is("accountDoesNotExist") => {
+                let change = json!({"account": account, "oldKey": old.jwk()});
+                let inner = Signer::Key(&new).envelope(directory.key_change.as_str(), None, Some(&change))?;
+                self.client.post(Signer::Account(&old, account), &directory.key_change, Some(&inner)).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(self.vault.promote_key(self.client.directory_url().as_str()).await?)
+    }
+}
+
+fn contacts(contact: &str) -> Value {
+    if contact.is_empty() { json!([]) } else { json!([contact]) }
+}
+
+fn parse_url(text: &str) -> Result<url::Url, ConnectorError> {
+    url::Url::parse(text).map_err(|e| ConnectorError::permanent("the account's URL that is kept is not one").caused_by(e))
+}

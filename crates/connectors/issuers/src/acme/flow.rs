@@ -1,0 +1,187 @@
+//! One call's worth of progress on an order (RFC 8555 section 7.4).
+
+use std::time::Duration;
+
+use certctl_connector_core::ConnectorError;
+use certctl_connector_core::egress::Answer;
+use certctl_domain::time::Timestamp;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::Acme;
+use super::account::Account;
+use super::client::location;
+use super::order::{OrderObject, Progress, Status, identifiers, new_order};
+use super::problem::AcmeError;
+use super::proof::Proofs;
+use super::{chain, renewal};
+use crate::issuer::{Issued, Order, Outcome, Ticket};
+
+/// An order on its way.
+#[derive(Debug)]
+pub(super) struct Flow<'a> {
+    acme: &'a Acme,
+    order: &'a Order,
+    now: Timestamp,
+    progress: Progress,
+}
+
+impl<'a> Flow<'a> {
+    /// Takes an order up where its ticket says.
+    pub(super) fn new(acme: &'a Acme, order: &'a Order, now: Timestamp, ticket: Option<&Value>) -> Result<Self, ConnectorError> {
+        let progress = ticket.map(|ticket| serde_json::from_value(ticket.clone())).transpose();
+        let progress = progress.map_err(|e| ConnectorError::permanent("where the order stands cannot be read").caused_by(e))?;
+        Ok(Self { acme, order, now, progress: progress.unwrap_or_default() })
+    }
+
+    /// Where it stands, to be stored.
+    pub(super) fn state(&self) -> Result<Value, ConnectorError> {
+        serde_json::to_value(&self.progress).map_err(|e| ConnectorError::permanent("where the order stands cannot be written").caused_by(e))
+    }
+
+    /// Goes as far as can be gone without waiting.
+    pub(super) async fn advance(&mut self) -> Result<Outcome, AcmeError> {
+        let account = self.acme.accounts()?.current().await?;
+        let Some(url) = self.progress.order.clone() else {
+            self.progress.order = Some(self.place(account).await?);
+            // The URL is stored before anything else is done: a crash from here on makes no second order.
+            return self.later(Duration::ZERO, "the order was placed");
+        };
+        let (mut order, mut answer) = self.read(&account, &url).await?;
+        for _ in 0..STEPS {
+            match order.status {
+                Status::Pending => {
+                    if let Some(wait) = self.proofs(&account).advance(&order.authorizations).await? {
+                        return self.later(wait.pause, wait.reason);
+                    }
+                    (order, answer) = self.read(&account, &url).await?;
+                    if order.status == Status::Pending {
+                        return self.later(pause(&answer), "all names are proven, the CA has not noted it yet");
+                    }
+                }
+                Status::Ready => {
+                    self.proofs(&account).clean_up().await;
+                    match self.finalize(&account, &order).await {
+                        Ok(next) => (order, answer) = next,
+                        // Sent by a call before this one, which did not live to see the answer.
+                        Err(error) if error.is("orderNotReady") => (order, answer) = self.read(&account, &url).await?,
+                        Err(error) => return Err(error),
+                    }
+                }
+                Status::Processing => {
+                    self.proofs(&account).clean_up().await;
+                    return self.later(pause(&answer), "the CA makes the certificate");
+                }
+                Status::Valid => {
+                    self.proofs(&account).clean_up().await;
+                    return self.fetch(&account, &url, &order).await;
+                }
+                _ => {
+                    let mut proofs = self.proofs(&account);
+                    proofs.clean_up().await;
+                    if let Some(refused) = proofs.refused(&order.authorizations).await? {
+                        return Err(refused.into());
+                    }
+                    let why = order.error.as_ref().map_or_else(|| "the order is not valid any more".to_owned(), ToString::to_string);
+                    return Err(ConnectorError::permanent(format!("the CA ended the order: {why}"))
+                        .hint("the next attempt makes a new order")
+                        .into());
+                }
+            }
+        }
+        self.later(pause(&answer), "the CA works on the order")
+    }
+
+    fn proofs<'b>(&'b mut self, account: &'b Account) -> Proofs<'b> {
+        Proofs { acme: self.acme, account, now: self.now, posted: &mut self.progress.posted }
+    }
+
+    async fn place(&self, account: Account) -> Result<Url, AcmeError> {
+        let directory = self.acme.client.directory().await?;
+        self.acme.check_profile(&directory)?;
+        let request = &self.order.request;
+        let not_after = request.max_ttl().filter(|_| self.acme.config.request_validity).map(|ttl| self.now.saturating_add(ttl));
+        let payload = new_order(&identifiers(request)?, self.acme.config.profile.as_deref(), not_after);
+        let replaces = if self.acme.config.ari && directory.renewal_info.is_some() { self.replaces() } else { None };
+        let mut first = payload.clone();
+        if let Some(id) = &replaces {
+            first["replaces"] = json!(id);
+        }
+        let mut placed = self.acme.client.post(account.signer(), &directory.new_order, Some(&first)).await;
+        if placed.as_ref().is_err_and(|error| error.is("accountDoesNotExist")) {
+            let account = self.acme.accounts()?.register_again(account).await?;
+            placed = self.acme.client.post(account.signer(), &directory.new_order, Some(&payload)).await;
+        } else if let (Some(id), Err(AcmeError::Refused(problem))) = (&replaces, &placed)
+            && may_be_about_the_predecessor(problem)
+        {
+            // RFC 9773 section 5 lets a CA refuse what it does not want to see replaced; the certificate is needed all the same.
+            tracing::info!(predecessor = id, problem = %problem, "the CA refused an order with a predecessor; it is placed without");
+            placed = self.acme.client.post(account.signer(), &directory.new_order, Some(&payload)).await;
+        }
+        let answer = placed?;
+        location(&answer).ok_or_else(|| ConnectorError::transient("the CA does not say where the new order is").into())
+    }
+
+    fn replaces(&self) -> Option<String> {
+        let predecessor = self.order.predecessor.as_ref()?;
+        // Another CA's certificate is nothing to this one.
+        let here = predecessor.issuer_ref.get("directory").and_then(Value::as_str) == Some(self.acme.client.directory_url().as_str());
+        here.then(|| renewal::identifier(&predecessor.chain_pem)).flatten()
+    }
+
+    async fn read(&self, account: &Account, url: &Url) -> Result<(OrderObject, Answer), AcmeError> {
+        let answer = self.acme.client.post(account.signer(), url, None).await.map_err(|error| match error {
+            AcmeError::Refused(problem) if matches!(problem.status(), 404 | 410) => {
+                ConnectorError::permanent("the CA does not know the order any more").hint("the next attempt makes a new order").into()
+            }
+            other => other,
+        })?;
+        Ok((self.acme.client.parse(&answer, "an order")?, answer))
+    }
+
+    async fn finalize(&self, account: &Account, order: &OrderObject) -> Result<(OrderObject, Answer), AcmeError> {
+        use base64::Engine as _;
+        let url = order.finalize.as_ref().ok_or_else(|| ConnectorError::transient("the CA does not say where the CSR goes"))?;
+        let csr = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.order.csr.der());
+        let answer = self.acme.client.post(account.signer(), url, Some(&json!({"csr": csr}))).await?;
+        Ok((self.acme.client.parse(&answer, "an order")?, answer))
+    }
+
+    async fn fetch(&self, account: &Account, order_url: &Url, order: &OrderObject) -> Result<Outcome, AcmeError> {
+        let url = order.certificate.as_ref().ok_or_else(|| ConnectorError::transient("the CA does not say where the certificate is"))?;
+        let chain = chain::fetch(&self.acme.client, account, url, self.acme.config.preferred_root.as_deref()).await?;
+        let ari = if self.acme.config.ari { renewal::window(&self.acme.client, chain.leaf()).await } else { Ok(None) };
+        let ari = ari.unwrap_or_else(|error| {
+            // The policy of the installation decides then.
+            tracing::warn!(error = %error.into_error("to say when to renew"), "no renewal window");
+            None
+        });
+        let issuer_ref = Map::from_iter([
+            ("directory".to_owned(), json!(self.acme.client.directory_url())),
+            ("account".to_owned(), json!(account.url)),
+            ("order".to_owned(), json!(order_url)),
+            ("certificate".to_owned(), json!(url)),
+        ]);
+        Ok(Outcome::Ready(Issued { chain_pem: chain.to_pem(), issuer_ref, ari }))
+    }
+
+    fn later(&self, pause: Duration, reason: impl Into<String>) -> Result<Outcome, AcmeError> {
+        let poll_at = self.now.saturating_add(time::Duration::try_from(pause).unwrap_or(time::Duration::MINUTE));
+        Ok(Outcome::Pending(Ticket { state: self.state()?, poll_at, reason: reason.into() }))
+    }
+}
+
+/// How long to wait before the same is asked again: what the CA says, within reason.
+pub(super) fn pause(answer: &Answer) -> Duration {
+    answer.retry_after().unwrap_or(USUAL_PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+}
+
+fn may_be_about_the_predecessor(problem: &super::problem::Problem) -> bool {
+    problem.is("alreadyReplaced") || problem.is("malformed") || matches!(problem.status(), 404 | 409)
+}
+
+/// More than an order that moves has.
+const STEPS: usize = 4;
+const USUAL_PAUSE: Duration = Duration::from_secs(3);
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);

@@ -1,0 +1,5 @@
+//! The issuer against real CAs and against bad ones. The tests call it as the engine does, storing each ticket between two calls.
+
+mod bad;
+mod pebble;
+mod support;

@@ -1,0 +1,267 @@
+//! CAs that answer what they should not: too often asked, down, garbage, silence, the same twice, a broken connection.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use certctl_connector_core::Retry;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsAcceptor;
+
+use super::support::{Memory, issuer, now, order, step};
+use crate::issuer::{Issuer as _, Outcome, Ticket};
+
+/// What the CA does with one request.
+enum Act {
+    /// Status, further headers, body; `BASE` stands for its own address.
+    Say(u16, &'static str, Value),
+    Garbage,
+    Hang,
+    Close,
+}
+
+/// A CA that does what it was told, one act for each request of a path, the last one again and again.
+struct Ca {
+    base: String,
+    root_pem: String,
+    script: Arc<Mutex<Vec<(&'static str, VecDeque<Act>)>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Ca {
+    async fn start() -> Self {
+        let mut root = rcgen::CertificateParams::default();
+        root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let root = rcgen::CertifiedIssuer::self_signed(root, rcgen::KeyPair::generate().unwrap()).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &root).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key.into()).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("https://{}", listener.local_addr().unwrap());
+        let ca = Self { base: base.clone(), root_pem: root.pem(), script: Arc::default(), asked: Arc::default() };
+        let (script, asked) = (Arc::clone(&ca.script), Arc::clone(&ca.asked));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, script, asked, base) = (acceptor.clone(), Arc::clone(&script), Arc::clone(&asked), base.clone());
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        match stream.read_u8().await {
+                            Ok(byte) => head.push(byte),
+                            Err(_) => return,
+                        }
+                    }
+                    let head = String::from_utf8_lossy(&head).to_lowercase();
+                    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok()).unwrap_or(0);
+                    let mut body = vec![0; length];
+                    stream.read_exact(&mut body).await.unwrap();
+                    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                    asked.lock().unwrap().push(path.clone());
+                    let answer = {
+                        let mut script = script.lock().unwrap();
+                        let act = script.iter_mut().find(|(for_path, _)| *for_path == path).and_then(|(_, acts)| {
+                            if acts.len() > 1 { acts.pop_front() } else { acts.front().map(Act::again) }
+                        });
+                        act.unwrap_or_else(|| standard(&path)).text(&base)
+                    };
+                    match answer {
+                        Some(text) => drop(stream.write_all(text.as_bytes()).await),
+                        None => std::future::pending().await,
+                    }
+                    drop(stream.shutdown().await);
+                });
+            }
+        });
+        ca
+    }
+
+    fn will(&self, path: &'static str, acts: impl IntoIterator<Item = Act>) {
+        let mut script = self.script.lock().unwrap();
+        script.retain(|(for_path, _)| *for_path != path);
+        script.push((path, acts.into_iter().collect()));
+    }
+
+    fn asked(&self, path: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|asked| *asked == path).count()
+    }
+
+    fn config(&self) -> Value {
+        json!({"directory_url": format!("{}/dir", self.base), "ca_bundle_pem": self.root_pem, "request_timeout": "500ms"})
+    }
+}
+
+impl Act {
+    fn again(&self) -> Self {
+        match self {
+            Self::Say(status, headers, body) => Self::Say(*status, headers, body.clone()),
+            Self::Garbage => Self::Garbage,
+            Self::Hang => Self::Hang,
+            Self::Close => Self::Close,
+        }
+    }
+
+    /// What is written; `None` for nothing at all.
+    fn text(&self, base: &str) -> Option<String> {
+        let (status, headers, body) = match self {
+            Self::Say(status, headers, body) => (*status, *headers, if body.is_null() { String::new() } else { body.to_string() }),
+            Self::Garbage => (200, "content-type: text/html\r\n", "<html>Please log in".to_owned()),
+            Self::Hang => return None,
+            Self::Close => return Some(String::new()),
+        };
+        let body = body.replace("BASE", base);
+        let headers = headers.replace("BASE", base);
+        Some(format!(
+            "HTTP/1.1 {status} X\r\nreplay-nonce: n-1\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+}
+
+/// What a good CA says.
+fn standard(path: &str) -> Act {
+    match path {
+        "/dir" => Act::Say(200, "", json!({"newNonce": "BASE/nonce", "newAccount": "BASE/account", "newOrder": "BASE/order",
+            "revokeCert": "BASE/revoke", "keyChange": "BASE/key"})),
+        "/nonce" => Act::Say(200, "", Value::Null),
+        "/account" => Act::Say(201, "location: BASE/account/1\r\n", json!({"status": "valid"})),
+        "/order" => Act::Say(201, "location: BASE/order/1\r\n", json!({"status": "pending"})),
+        _ => Act::Say(404, "", Value::Null),
+    }
+}
+
+fn problem(kind: &str, detail: &str) -> Value {
+    json!({"type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail})
+}
+
+async fn placed(memory: &Memory, ca: &Ca) -> Ticket {
+    match step(&issuer(memory, ca.config()), &order(&["a.test"]), None).await.unwrap() {
+        Outcome::Pending(ticket) => ticket,
+        Outcome::Ready(_) => panic!("ready at once"),
+    }
+}
+
+#[tokio::test]
+async fn a_limit_holds_for_as_long_as_the_ca_says_and_for_that_order_alone() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    let acme = issuer(&memory, ca.config());
+    ca.will("/order", [Act::Say(429, "retry-after: 7200\r\n", problem("rateLimited", "too many certificates for a.test"))]);
+    let error = step(&acme, &order(&["a.test"]), None).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Throttled { retry_after_seconds: Some(7_200) });
+    assert!(error.to_string().contains("too many certificates for a.test"), "{error}");
+    ca.will("/order", []);
+    assert!(matches!(step(&acme, &order(&["b.test"]), None).await, Ok(Outcome::Pending(_))));
+}
+
+#[tokio::test]
+async fn a_ca_that_is_busy_is_left_alone_as_a_whole() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    let acme = issuer(&memory, ca.config());
+    ca.will("/order", [Act::Say(503, "retry-after: 90\r\n", problem("serverInternal", "busy"))]);
+    let error = step(&acme, &order(&["a.test"]), None).await.unwrap_err();
+    assert!(matches!(error.retry(), Retry::Transient | Retry::Throttled { .. }), "{error:?}");
+    let before = ca.asked.lock().unwrap().len();
+    let error = step(&acme, &order(&["b.test"]), None).await.unwrap_err();
+    assert!(matches!(error.retry(), Retry::Throttled { retry_after_seconds: Some(89..=91) }), "{error:?}");
+    assert_eq!(ca.asked.lock().unwrap().len(), before, "nothing was sent");
+}
+
+#[tokio::test]
+async fn garbage_silence_and_broken_connections_are_told_and_tried_again_with_the_same_order() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    let ticket = placed(&memory, &ca).await;
+    for (act, says) in [
+        (Act::Garbage, "is not an order that can be read"),
+        (Act::Hang, "did not answer in time"),
+        (Act::Close, ""),
+        (Act::Say(500, "", Value::Null), "status 500"),
+        (Act::Say(200, "", json!({"status": "no such status"})), "is not an order"),
+    ] {
+        ca.will("/order/1", [act]);
+        let error = step(&issuer(&memory, ca.config()), &order(&["a.test"]), Some(&ticket)).await.unwrap_err();
+        assert_eq!(error.retry(), Retry::Transient, "{error:?}");
+        assert!(error.explain().contains(says), "{}", error.explain());
+    }
+    assert_eq!((ca.asked("/order"), ca.asked("/account")), (1, 1));
+    ca.will("/order/1", [Act::Say(404, "", Value::Null)]);
+    let error = step(&issuer(&memory, ca.config()), &order(&["a.test"]), Some(&ticket)).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Permanent);
+    assert!(error.advice().unwrap().contains("new order"), "{error}");
+}
+
+#[tokio::test]
+async fn a_ca_that_fails_five_times_in_a_row_is_not_asked_a_sixth_time() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    ca.will("/dir", [Act::Close]);
+    let acme = issuer(&memory, ca.config());
+    let mut last = None;
+    for _ in 0..8 {
+        last = Some(acme.test(now()).await.unwrap_err());
+    }
+    assert!(matches!(last.unwrap().retry(), Retry::Throttled { .. }));
+    assert_eq!(ca.asked("/dir"), 5);
+}
+
+#[tokio::test]
+async fn nonces_that_are_always_refused_and_the_same_answer_twice_end() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    let ticket = placed(&memory, &ca).await;
+    ca.will("/order/1", [Act::Say(400, "", problem("badNonce", "no"))]);
+    let error = step(&issuer(&memory, ca.config()), &order(&["a.test"]), Some(&ticket)).await.unwrap_err();
+    assert!(error.to_string().contains("badNonce"), "{error}");
+    assert!((2..=10).contains(&ca.asked("/order/1")));
+    // Ready, however often it is finalized.
+    ca.will("/order/1", [Act::Say(200, "", json!({"status": "ready", "finalize": "BASE/finalize"}))]);
+    ca.will("/finalize", [Act::Say(200, "", json!({"status": "ready", "finalize": "BASE/finalize"}))]);
+    let Outcome::Pending(again) = step(&issuer(&memory, ca.config()), &order(&["a.test"]), Some(&ticket)).await.unwrap() else {
+        panic!("there is no certificate");
+    };
+    assert_eq!(again.state, ticket.state);
+    assert!(again.poll_at > now());
+}
+
+#[tokio::test]
+async fn an_account_that_the_ca_lost_is_registered_again_with_the_same_key() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    placed(&memory, &ca).await;
+    let key = memory.kept().key;
+    ca.will("/account", [Act::Say(201, "location: BASE/account/2\r\n", json!({"status": "valid"}))]);
+    ca.will("/order", [Act::Say(400, "", problem("accountDoesNotExist", "who?")), standard("/order")]);
+    placed(&memory, &ca).await;
+    assert_eq!(memory.kept().url, Some(format!("{}/account/2", ca.base)));
+    assert_eq!(memory.kept().key.expose(), key.expose());
+}
+
+#[tokio::test]
+async fn our_own_budget_makes_an_order_wait_and_not_fail() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    let mut config = ca.config();
+    config["requests_per_minute"] = json!(10);
+    let acme = issuer(&memory, config);
+    for _ in 0..20 {
+        if let Outcome::Pending(ticket) = step(&acme, &order(&["a.test"]), None).await.unwrap()
+            && ticket.reason.contains("budget")
+        {
+            assert!(ticket.poll_at > now() && ticket.poll_at < now().saturating_add(time::Duration::minutes(1)));
+            return;
+        }
+    }
+    panic!("twenty orders within a budget of ten requests");
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_reaches_no_path_and_no_command() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    let ticket = placed(&memory, &ca).await;
+    ca.will("/order/1", [Act::Say(200, "", json!({"status": "pending", "authorizations": ["BASE/authz"]}))]);
+    ca.will("/authz", [Act::Say(200, "", json!({"status": "pending", "identifier": {"type": "dns", "value": "a.test"}, "challenges": [
+        {"type": "http-01", "url": "BASE/chall", "status": "pending", "token": "../../etc/passwd"}]}))]);
+    let error = step(&issuer(&memory, ca.config()), &order(&["a.test"]), Some(&ticket)).await.unwrap_err();
+    assert!(error.to_string().contains("token is not base64url"), "{error}");
+    assert_eq!((memory.answers(), ca.asked("/chall")), (0, 0));
+    tokio::time::timeout(Duration::from_secs(5), issuer(&memory, ca.config()).test(now())).await.unwrap().unwrap();
+}

@@ -1,0 +1,95 @@
+//! What an issuer may use of the installation around it: a place that remembers, and a place that relying parties can look at.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use certctl_connector_core::ConnectorError;
+use certctl_domain::secret::Secret;
+use certctl_domain::time::Timestamp;
+
+/// What surrounds an issuer.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Where it remembers.
+    pub vault: Arc<dyn Vault>,
+    /// The file on the server that decides which programs may run.
+    pub commands: PathBuf,
+}
+
+/// An ACME account as it is kept (RFC 8555 section 7.1.2).
+#[derive(Clone)]
+pub struct KeptAccount {
+    /// The account's key, as PKCS#8 in DER.
+    pub key: Secret<Vec<u8>>,
+    /// The key that is to take its place; the CA may know it already or not.
+    pub next_key: Option<Secret<Vec<u8>>>,
+    /// What the CA calls the account; `None` until it has been registered.
+    pub url: Option<String>,
+    /// The contact that the CA was last told.
+    pub contact: String,
+}
+
+impl fmt::Debug for KeptAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptAccount").field("url", &self.url).field("contact", &self.contact).finish_non_exhaustive()
+    }
+}
+
+/// The answer to an HTTP challenge (RFC 8555 section 8.3), for every replica to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The last part of the path that the CA asks for.
+    pub token: String,
+    /// What it must find there.
+    pub key_authorization: String,
+    /// From when on nobody asks any more.
+    pub expires_at: Timestamp,
+}
+
+/// The memory of one issuer. Everything in it is shared by all replicas, and every verb may be repeated.
+#[async_trait]
+pub trait Vault: Send + Sync + fmt::Debug {
+    /// The account at a CA, if one was begun.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn account(&self, directory: &str) -> Result<Option<KeptAccount>, ConnectorError>;
+
+    /// Keeps the key of a new account. Gives the account that is kept then, which is another one when a replica was faster.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn begin_account(&self, directory: &str, key: &Secret<Vec<u8>>) -> Result<KeptAccount, ConnectorError>;
+
+    /// Notes what the CA calls the account, and the contact that it was told.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn note_registration(&self, directory: &str, url: &str, contact: &str) -> Result<(), ConnectorError>;
+
+    /// Keeps the key that is to take the place of the account's. Gives the one that is kept then.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn stage_key(&self, directory: &str, key: &Secret<Vec<u8>>) -> Result<Secret<Vec<u8>>, ConnectorError>;
+
+    /// Puts the staged key in the place of the account's.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn promote_key(&self, directory: &str) -> Result<(), ConnectorError>;
+
+    /// Has every replica answer an HTTP challenge.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn publish(&self, answer: &HttpAnswer) -> Result<(), ConnectorError>;
+
+    /// Ends that.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn withdraw(&self, token: &str) -> Result<(), ConnectorError>;
+}

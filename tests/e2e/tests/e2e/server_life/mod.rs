@@ -1,0 +1,7 @@
+//! The life of a server: its first start, its configuration, its schema, its certificate, being killed, stopped and started again.
+
+mod certificate;
+mod configuration;
+mod first_start;
+mod migrations;
+mod restarts;
