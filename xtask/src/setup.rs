@@ -2,9 +2,10 @@
 
 mod apt;
 mod needs;
+mod pebble;
 mod zlint;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::failure::Failure;
@@ -27,16 +28,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     say::title("What the tests and the demo need");
     let missing: Vec<&Need> = needs::ALL.iter().filter(|need| report(need).is_none()).collect();
     let tools = tools_dir()?;
-    let zlint_ready = zlint::installed(&tools);
-    match &zlint_ready {
-        Some(version) => say::line(format_args!("  ✓ zlint: {version} in {}", tools.display())),
-        None => say::line("  ✗ zlint: missing, needed to lint what the CA issues"),
-    }
-    if missing.is_empty() && zlint_ready.is_some() {
+    let unbuilt: Vec<&Built> = BUILT.iter().filter(|built| report_built(built, &tools).is_none()).collect();
+    if missing.is_empty() && unbuilt.is_empty() {
         return Ok(());
     }
     let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
-    if zlint_ready.is_none() && zlint::go().is_none() {
+    if !unbuilt.is_empty() && zlint::go().is_none() {
         packages.push("golang-go");
     }
     if args.check {
@@ -48,13 +45,38 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     for need in missing {
         need.find().ok_or_else(|| Failure::new(format!("{} is still missing after the installation", need.name)).hint(need.elsewhere))?;
     }
-    if zlint_ready.is_none() {
+    for built in unbuilt {
         let started = Instant::now();
-        say::line(format_args!("  … zlint: building it with Go into {}", tools.display()));
-        let version = zlint::install(&tools)?;
-        say::held(format_args!("zlint {version}"), started.elapsed());
+        say::line(format_args!("  … {}: building it with Go into {}", built.name, tools.display()));
+        let version = (built.install)(&tools)?;
+        say::held(format_args!("{} {version}", built.name), started.elapsed());
     }
     Ok(())
+}
+
+/// A program that Go builds, since no Debian package has it.
+struct Built {
+    name: &'static str,
+    /// Completes "needed ...".
+    why: &'static str,
+    /// The version that is there.
+    installed: fn(&Path) -> Option<String>,
+    /// Builds it, and says which version.
+    install: fn(&Path) -> Result<String, Failure>,
+}
+
+const BUILT: [Built; 2] = [
+    Built { name: "zlint", why: "to lint what the CA issues", installed: zlint::installed, install: zlint::install },
+    Built { name: "pebble", why: "as an ACME CA that misbehaves", installed: pebble::installed, install: pebble::install },
+];
+
+fn report_built(built: &Built, tools: &Path) -> Option<String> {
+    let found = (built.installed)(tools);
+    match &found {
+        Some(version) => say::line(format_args!("  ✓ {}: {version} in {}", built.name, tools.display())),
+        None => say::line(format_args!("  ✗ {}: missing, needed {}", built.name, built.why)),
+    }
+    found
 }
 
 /// Installs nginx alone where that is possible; for the demo, which has another way where it is not.
@@ -89,10 +111,10 @@ fn report(need: &Need) -> Option<PathBuf> {
     found
 }
 
-/// What a person who may install packages has to type; nothing but zlint is missing when there is no package.
+/// What a person who may install packages has to type; nothing but what Go builds is missing when there is no package.
 fn how_to(packages: &[&str]) -> Failure {
     if packages.is_empty() {
-        return Failure::new("zlint is missing").hint("`cargo xtask setup` builds it with the Go that is here");
+        return Failure::new("not everything that Go builds is here").hint("`cargo xtask setup` builds it with the Go that is here");
     }
     let failure = Failure::new(format!("not everything is here; missing packages: {}", packages.join(", ")));
     failure.hint(format!("as root: apt-get update && apt-get install -y {}; then `cargo xtask setup` again", packages.join(" ")))
@@ -107,6 +129,6 @@ mod tests {
         let failure = how_to(&["jq", "golang-go"]);
         assert_eq!(failure.chain(), "not everything is here; missing packages: jq, golang-go");
         assert!(failure.advice().unwrap().starts_with("as root: apt-get update && apt-get install -y jq golang-go;"));
-        assert_eq!(how_to(&[]).chain(), "zlint is missing");
+        assert_eq!(how_to(&[]).chain(), "not everything that Go builds is here");
     }
 }

@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod client;
 pub mod duration;
 pub mod jobs;
+pub mod pki;
 pub mod problem;
 pub mod stats;
 pub mod system;

@@ -24,6 +24,7 @@ pub mod platform;
 mod profiles;
 pub mod publication;
 pub mod renewal;
+pub mod renewal_info;
 mod renewal_policies;
 pub mod revoke;
 pub mod scheduler;

@@ -89,6 +89,7 @@ pub const TASKS: &[Task] = &[
         place: Place::Everywhere,
         wakes_on: Some(|| Topic::Revocations),
     },
+    Task { name: "renewal_info", every: Duration::from_secs(300), run: housekeeping::renewal_info, place: Place::Once, wakes_on: None },
     Task { name: "retention", every: Duration::from_secs(3_600), run: housekeeping::prune, place: Place::Once, wakes_on: None },
     Task {
         name: "heartbeat_flush",

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use certctl_domain::secret::Secret;
 use certctl_engine::clock::{Clock, SystemClock};
+use certctl_engine::publication::Base;
 use certctl_engine::{Ctx, Engine, Options, Worker, auth, jobs, scheduler, seed};
 use certctl_store::retention::RetentionPolicy;
 use certctl_store::secrets::Keyring;
@@ -16,7 +17,7 @@ use certctl_store::{OpenOptions, Store, StoreError, leases, migrate};
 
 use crate::config::{Config, DatabaseSettings, RetentionSettings, Synchronous};
 use crate::http01::Http01;
-use crate::listener::{BindError, Drain, Listener, ListenerLimits};
+use crate::listener::{BindError, Drain, Listener, ListenerLimits, PlainListener};
 use crate::metrics::{RequestMetrics, Sources};
 use crate::platform_tls;
 use crate::private_file::{self, FileError};
@@ -159,6 +160,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         write: config.server.write_timeout,
     };
     let listener = Listener::bind(&config.server.listen, Arc::clone(&tls), limits)?;
+    let published = PlainListener::bind(&config.pki.http_listen)?;
     let http01 = Http01::bind(&config.acme.http01_listen).await?;
     let addresses: Vec<String> = listener.addresses().iter().map(ToString::to_string).collect();
     private_file::write(&data_dir.join("addresses"), addresses.join("\n").as_bytes())?;
@@ -179,6 +181,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         }),
         limits: Limits { body: config.server.max_body.as_len(), time: config.server.request_timeout },
     });
+    let revocation = state.revocation().clone();
     let router = routes::router(state);
 
     let tasks = TaskGroup::new(shutdown.clone());
@@ -190,6 +193,10 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     tasks.spawn_service("job_worker", jobs::work(Arc::clone(&engine), stop.clone()));
     for task in scheduler::TASKS {
         tasks.spawn_service(task.name, scheduler::run(Arc::clone(&engine), *task, stop.clone()));
+    }
+    if !published.addresses().is_empty() {
+        tracing::info!(addresses = ?published.addresses(), "revocation lists, OCSP and CA certificates are served over plain HTTP");
+        tasks.spawn_service("published", published.serve(revocation, stop.clone()));
     }
     if !http01.addresses().is_empty() {
         tracing::info!(addresses = ?http01.addresses(), "HTTP challenges are answered");
@@ -358,8 +365,27 @@ fn options(config: &Config) -> Options {
         },
         renewal_every: config.scheduler.renewal_interval,
         csr_patience: duration(config.scheduler.csr_timeout),
+        publication: publication(config),
         commands: config.acme.commands_file.clone(),
         ..Options::named(format!("{}.{}.{}", host_name(), std::process::id(), SystemClock.now().unix_micros()))
+    }
+}
+
+fn publication(config: &Config) -> certctl_engine::publication::Settings {
+    let pki = &config.pki;
+    let base = pki.public_url.as_ref().map(|url| url.base().clone()).or_else(|| {
+        // Who opens a port for relying parties wants certificates to name it.
+        let (url, listen) = (config.server.public_url.as_ref()?, pki.http_listen.first()?);
+        let host = url.as_url().host_str()?;
+        let port = if listen.port() == 80 { String::new() } else { format!(":{}", listen.port()) };
+        Base::parse(&format!("http://{host}{port}")).ok()
+    });
+    certctl_engine::publication::Settings {
+        base,
+        crl_lifetime: duration(pki.crl_lifetime),
+        crl_delay: duration(pki.crl_delay),
+        crl_shard_size: i64::from(pki.crl_shard_size.get()),
+        ocsp_lifetime: duration(pki.ocsp_lifetime),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod certificates;
 pub mod issuers;
 pub mod jobs;
+pub mod pki;
 pub mod roles;
 pub mod stats;
 pub mod system;

@@ -10,6 +10,7 @@ mod activity;
 mod connection;
 mod counters;
 mod executor;
+mod plain;
 mod stall;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 pub use connection::ClientCertificate;
 pub use counters::{ListenerCounters, ListenerCounts};
+pub use plain::PlainListener;
 
 use crate::config::ServerSettings;
 use crate::tls::ReloadingTls;

@@ -140,7 +140,6 @@ pub const fn status_of(kind: ErrorKind) -> StatusCode {
 fn usual_hint(error: &Error) -> Option<&'static str> {
     match (error.kind, error.code) {
         (_, "body_too_large") => Some("send less at once; the limit is the server's setting server.max_body"),
-        (_, "method_not_allowed") => Some("the header Allow lists the methods of this path"),
         (ErrorKind::Invalid, "invalid_query") => Some("GET /api/v1/openapi.json says what each list can be asked"),
         (ErrorKind::Invalid, _) => Some("GET /api/v1/openapi.json says what each field takes"),
         (ErrorKind::NotFound, _) => Some("list what there is; names and ids are written exactly as listed"),

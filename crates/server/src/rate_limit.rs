@@ -102,8 +102,10 @@ fn take<K: Eq + Hash>(buckets: &Mutex<HashMap<K, Bucket>>, key: K, rate: f64, mo
     }
     let bucket = buckets.entry(key).or_insert(Bucket { level: most, at: now });
     let level = bucket.filled(rate, most, now);
-    *bucket = Bucket { level: (level - 1.0).max(0.0), at: now };
-    (level < 1.0).then(|| seconds((1.0 - level) / rate))
+    // What is refused takes nothing: whoever asks too often still gets as much as everybody.
+    let refused = level < 1.0;
+    *bucket = Bucket { level: if refused { level } else { level - 1.0 }, at: now };
+    refused.then(|| seconds((1.0 - level) / rate))
 }
 
 fn seconds(of: f64) -> u64 {
@@ -112,6 +114,10 @@ fn seconds(of: f64) -> u64 {
 
 /// Stands before every operation.
 pub async fn limit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    // Whoever watches over the process must always see how it is.
+    if WATCHED.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
     let now = state.engine.now();
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
     if let Some(wait) = state.rates.ask(caller(&request, address), now) {
@@ -139,6 +145,7 @@ fn too_many(code: &'static str, what: &str, wait: u64) -> Response {
     Problem::from(error.hint("wait as the header Retry-After says")).into_response()
 }
 
+const WATCHED: [&str; 2] = ["/health", "/ready"];
 const MOST_BUCKETS: usize = 100_000;
 
 #[cfg(test)]
@@ -157,6 +164,10 @@ mod tests {
         assert_eq!(ask(0), Some(1));
         assert_eq!([ask(1), ask(1)], [None; 2]);
         assert!(ask(1).is_some());
+        // Asking on and on while refused does not make it worse.
+        let tenths = |tenths: i64| Timestamp::from_unix_micros(1_000_001_000_000 + tenths * 100_000).unwrap();
+        let asked: Vec<bool> = (0..10).map(|n| limiter.ask(Caller::Token("ck_1".to_owned()), tenths(n)).is_none()).collect();
+        assert_eq!(asked.iter().filter(|served| **served).count(), 1, "{asked:?}");
         assert_eq!(limiter.ask(Caller::Token("ck_2".to_owned()), at(1)), None, "others are not concerned");
     }
 

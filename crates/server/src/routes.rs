@@ -16,6 +16,7 @@ use certctl_domain::team::Team;
 use serde_json::Value;
 
 use crate::api::{Api, Named, crud};
+use crate::handlers::pki::{self, Crl, OcspResponse};
 use crate::handlers::{actors, agents, api_keys, audit, auth, certificates, issuers, jobs, roles, stats, system, targets};
 use crate::state::AppState;
 
@@ -134,9 +135,23 @@ pub fn routes() -> Api {
     api.post("/api/v1/certificates/{id}/csr", "Submit a CSR for a key that no agent holds", certificates::submit_csr)
         .problem(StatusCode::CONFLICT);
 
+    // What relying parties fetch
+    api.get("/.well-known/pki/crl/{issuer_id}", "Get the revocation list of an issuer's CA", pki::get::<Crl>);
+    api.get("/.well-known/pki/crl/{issuer_id}/{list}", "Get the revocation list that a certificate names", pki::get::<Crl>);
+    api.get("/.well-known/pki/ca/{issuer_id}", "Get the certificate of an issuer's CA", pki::get::<pki::Certificate>);
+    api.get("/.well-known/pki/ca/{issuer_id}/{list}", "Get the certificate of the CA of a list", pki::get::<pki::Certificate>);
+    api.post("/.well-known/pki/ocsp/{issuer_id}", "Ask for the status of certificates", pki::ocsp);
+    api.get(
+        "/.well-known/pki/ocsp/{issuer_id}/{serial}",
+        "Ask for the status of a certificate by its serial number, or by an OCSP request in base64",
+        pki::get::<OcspResponse>,
+    );
+    api.get("/api/v1/admin/crl/cache", "List the revocation lists that are published", pki::cache);
+
     // Issuers
     api.crud::<Issuer, perm::IssuerRead, perm::IssuerEdit, perm::IssuerDelete>("/api/v1/issuers");
     api.get("/api/v1/issuers/{id}/ca", "Get the CA certificates of an issuer", issuers::authorities);
+    api.post("/api/v1/issuers/{id}/account-key", "Give the issuer's account at its CA a new key", issuers::roll_account_key);
     api.post("/api/v1/issuers/{id}/test", "Ask an issuer whether it would answer", issuers::test);
     api.get("/api/v1/issuer-kinds", "List the kinds of issuers with their settings", issuers::kinds);
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certctl_engine::Engine;
+use certctl_protocols::revocation::Revocation;
 use futures_util::future::BoxFuture;
 
 use crate::api::RequestSeen;
@@ -14,7 +15,10 @@ use crate::rate_limit::RateLimiter;
 
 /// The state of the router. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct AppState(Arc<App>);
+pub struct AppState {
+    app: Arc<App>,
+    revocation: Revocation,
+}
 
 /// What the state holds.
 #[derive(Debug)]
@@ -103,7 +107,14 @@ impl AppState {
     /// Shares what the handlers work with.
     #[must_use]
     pub fn new(app: App) -> Self {
-        Self(Arc::new(app))
+        let revocation = Revocation::new(&app.engine);
+        Self { app: Arc::new(app), revocation }
+    }
+
+    /// Answers what relying parties ask.
+    #[must_use]
+    pub const fn revocation(&self) -> &Revocation {
+        &self.revocation
     }
 }
 
@@ -111,6 +122,6 @@ impl Deref for AppState {
     type Target = App;
 
     fn deref(&self) -> &App {
-        &self.0
+        &self.app
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod acme_accounts;
 pub mod acme_challenges;
+pub mod acme_renewals;
 pub mod actors;
 pub mod agents;
 pub mod api_keys;

@@ -167,6 +167,7 @@ impl NameServer {
 ///
 /// # Panics
 /// When no port is free.
+#[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
 pub async fn answer_http<F>(answer: impl Fn(String) -> F + Send + Sync + 'static) -> u16
 where
     F: Future<Output = Option<String>> + Send + 'static,

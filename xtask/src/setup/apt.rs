@@ -77,7 +77,8 @@ impl Drop for NoServices {
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Packages that bring a service, and the unit to leave off.
-const SERVICES: [(&str, &str); 2] = [("nginx-light", "nginx.service"), ("postgresql", "postgresql.service")];
+const SERVICES: [(&str, &str); 4] =
+    [("bind9", "named.service"), ("nginx-light", "nginx.service"), ("haproxy", "haproxy.service"), ("postgresql", "postgresql.service")];
 
 #[cfg(test)]
 mod tests {

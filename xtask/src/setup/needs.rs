@@ -30,7 +30,7 @@ pub(super) enum Search {
 }
 
 /// Everything that comes as a Debian package.
-pub(super) const ALL: [Need; 6] = [
+pub(super) const ALL: [Need; 8] = [
     Need {
         name: "PostgreSQL 15 or later",
         package: "postgresql",
@@ -44,6 +44,20 @@ pub(super) const ALL: [Need; 6] = [
         why: "as the web server that certificates are deployed to",
         elsewhere: "install nginx by hand; the demo also runs with --without-nginx",
         search: Search::Program("nginx"),
+    },
+    Need {
+        name: "HAProxy 2.6 or later",
+        package: "haproxy",
+        why: "as the load balancer that certificates are deployed to while it runs",
+        elsewhere: "install HAProxy by hand",
+        search: Search::Program("haproxy"),
+    },
+    Need {
+        name: "BIND",
+        package: "bind9",
+        why: "as the name server that takes signed updates for dns-01",
+        elsewhere: "install the name server `named` of BIND 9",
+        search: Search::Program("named"),
     },
     Need {
         name: "openssl",

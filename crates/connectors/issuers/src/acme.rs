@@ -23,7 +23,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certctl_connector_core::ConnectorError;
 use certctl_connector_core::registry::Connector;
-use certctl_domain::renewal::Window;
 use certctl_domain::time::Timestamp;
 use certctl_pki::chain::Chain;
 use serde_json::{Value, json};
@@ -34,7 +33,7 @@ use self::account::Accounts;
 use self::client::Client;
 use self::flow::Flow;
 use self::problem::AcmeError;
-use crate::issuer::{Issuer, Order, Outcome, Prepared, Revocation, Ticket};
+use crate::issuer::{Issuer, Order, Outcome, Prepared, Revocation, Suggestion, Ticket};
 use crate::surroundings::{Surroundings, Vault};
 
 /// An ACME CA.
@@ -118,12 +117,12 @@ impl Issuer for Acme {
         self.accounts()?.roll_over().await.map_err(|e| e.into_error("the change of the account's key"))
     }
 
-    async fn renewal_info(&self, chain_pem: &str, _now: Timestamp) -> Result<Option<Window>, ConnectorError> {
+    async fn renewal_info(&self, chain_pem: &str, _now: Timestamp) -> Result<Option<Suggestion>, ConnectorError> {
         if !self.config.ari {
             return Ok(None);
         }
         let chain = Chain::parse_pem(chain_pem).map_err(|e| ConnectorError::permanent("the certificate cannot be read").caused_by(e))?;
-        renewal::window(&self.client, chain.leaf()).await.map_err(|e| e.into_error("to say when to renew"))
+        renewal::suggestion(&self.client, chain.leaf()).await.map_err(|e| e.into_error("to say when to renew"))
     }
 
     async fn test(&self, _now: Timestamp) -> Result<String, ConnectorError> {

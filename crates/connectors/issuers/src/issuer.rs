@@ -77,6 +77,15 @@ pub struct Ticket {
     pub reason: String,
 }
 
+/// When a CA suggests renewal (RFC 9773).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suggestion {
+    /// In which span of time.
+    pub window: Window,
+    /// How long the CA wants not to be asked again, if it says so.
+    pub ask_after: Option<std::time::Duration>,
+}
+
 /// A version that is to be revoked at its CA.
 #[derive(Debug, Clone)]
 pub struct Revocation {
@@ -205,7 +214,7 @@ pub trait Issuer: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When the CA cannot be reached.
-    async fn renewal_info(&self, chain_pem: &str, now: Timestamp) -> Result<Option<Window>, ConnectorError> {
+    async fn renewal_info(&self, chain_pem: &str, now: Timestamp) -> Result<Option<Suggestion>, ConnectorError> {
         let _unused = (chain_pem, now);
         Ok(None)
     }

@@ -128,7 +128,8 @@ impl Connector for Haproxy {
                 .hint("set reload_command, or runtime.enabled to true"));
         }
         if config.command_timeout > Span::seconds(600) || config.backups > 100 || config.runtime.timeout > Span::seconds(60) {
-            return Err(ConnectorError::permanent("command_timeout is over 10m, runtime.timeout over 60s, or backups over 100"));
+            return Err(ConnectorError::permanent("command_timeout is over 10m, runtime.timeout over 60s, or backups over 100")
+                .hint("the defaults are 60s, 10s and 3"));
         }
         let timeout = config.command_timeout.duration();
         let reload = Some(&config.reload_command).filter(|argv| !argv.is_empty());
@@ -287,4 +288,47 @@ const fn yes() -> bool {
 
 const fn ten_seconds() -> Span {
     Span::seconds(10)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make their own files and processes")]
+mod tests {
+    use super::*;
+
+    /// Whether HAProxy accepts a staged file in place of a live one that is not even there.
+    fn haproxy_accepts(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, key: &rcgen::KeyPair, bind: &str) -> (bool, String) {
+        let guard = tempfile::tempdir().unwrap();
+        let root = guard.path().canonicalize().unwrap();
+        for directory in ["ssl", "work"] {
+            std::fs::create_dir(root.join(directory)).unwrap();
+        }
+        let (live, staged) = (root.join("ssl/web.pem"), root.join("ssl/.certctl-0.new"));
+        std::fs::write(&staged, format!("{}{}", certificate.cert.pem(), key.serialize_pem())).unwrap();
+        std::fs::write(root.join("list"), format!("{} web.example.test\n", live.display())).unwrap();
+        let conf = format!(
+            "defaults\n mode tcp\n timeout client 1s\nfrontend f\n bind 127.0.0.1:1 ssl {}\n",
+            bind.replace("{root}", root.to_str().unwrap())
+        );
+        std::fs::write(root.join("haproxy.cfg"), conf).unwrap();
+        let argv = default_test_command();
+        let check = ConfigTest {
+            command: Command::new(&argv, std::time::Duration::from_secs(30)).unwrap().with(CONFIG, CONFIG),
+            config: Config::load(&[root.join("haproxy.cfg")]).unwrap(),
+        };
+        let prepared = check.prepare(&BTreeMap::from([(live, staged)]), &root.join("work")).unwrap();
+        let argv = prepared.command.argv();
+        let output = std::process::Command::new(&argv[0]).args(&argv[1..]).output().expect("haproxy (package haproxy) must be installed");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    #[test]
+    fn haproxys_test_reads_the_staged_file_however_it_is_named() {
+        let [one, two] = [(); 2].map(|()| rcgen::generate_simple_self_signed(["web.example.test".to_owned()]).unwrap());
+        for bind in ["crt {root}/ssl/web.pem", "crt {root}/ssl", "crt-list {root}/list"] {
+            let (accepted, said) = haproxy_accepts(&one, &one.signing_key, bind);
+            assert!(accepted, "{bind}: {said}");
+            let (accepted, said) = haproxy_accepts(&one, &two.signing_key, bind);
+            assert!(!accepted && said.contains("inconsistencies between private key and certificate"), "{bind}: {said}");
+        }
+    }
 }

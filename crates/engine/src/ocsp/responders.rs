@@ -120,10 +120,11 @@ async fn make(ctx: &Ctx, ca: &Ca, broken: Option<&ResponderRow>) -> Result<Respo
     let key_pem = key.to_pkcs8_pem().map_err(|e| internal("a responder's key cannot be written")(e.into()))?;
 
     let mut tx = ctx.write().await?;
-    if let Some(row) = rows::responder_for_update(&mut tx, &ca.authority.id).await? {
-        if broken.is_none_or(|broken| broken.secret_id != row.secret_id) && !must_be_replaced(&row, ca, now) {
-            return Ok(row);
-        }
+    if let Some(row) = rows::responder_for_update(&mut tx, &ca.authority.id).await?
+        && broken.is_none_or(|broken| broken.secret_id != row.secret_id)
+        && !must_be_replaced(&row, ca, now)
+    {
+        return Ok(row);
     }
     let row = ResponderRow {
         authority_id: ca.authority.id.clone(),

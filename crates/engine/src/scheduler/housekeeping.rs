@@ -18,6 +18,11 @@ pub(super) fn reap_jobs(ctx: &Ctx) -> BoxFuture<'_, Result<u64>> {
     async move { Ok(u64::try_from(jobs::reap(ctx).await?).unwrap_or(u64::MAX)) }.boxed()
 }
 
+/// Asks CAs when they suggest renewal.
+pub(super) fn renewal_info(ctx: &Ctx) -> BoxFuture<'_, Result<u64>> {
+    crate::renewal_info::ask_all(ctx).boxed()
+}
+
 /// Marks agents that were not heard of as offline.
 pub(super) fn agent_health(ctx: &Ctx) -> BoxFuture<'_, Result<u64>> {
     async move {

@@ -42,8 +42,12 @@ pub(crate) struct TestAgent {
 
 impl House {
     pub(crate) async fn open(engine: certctl_testkit::Engine) -> Self {
+        Self::open_at(engine, "2027-03-01T12:00:00Z".parse().unwrap()).await
+    }
+
+    pub(crate) async fn open_at(engine: certctl_testkit::Engine, now: Timestamp) -> Self {
         let store = TestStore::open(engine).await;
-        let clock = Arc::new(FakeClock::at("2027-03-01T12:00:00Z".parse::<Timestamp>().unwrap()));
+        let clock = Arc::new(FakeClock::at(now));
         let stop = CancellationToken::new();
         let engine = Self::replica(&store, &clock, "one", &stop);
         seed::seed(&engine).await.unwrap();
@@ -58,6 +62,11 @@ impl House {
         let engine = Engine::new(store.clone(), Arc::clone(clock) as Arc<dyn certctl_engine::clock::Clock>, options);
         tokio::spawn(certctl_engine::jobs::work(Arc::clone(&engine), stop.clone()));
         engine
+    }
+
+    /// Ends the worker of the house; further jobs are for those that a test starts itself.
+    pub(crate) fn rest(&self) {
+        self.stop.cancel();
     }
 
     pub(crate) async fn second_replica(&self) -> Arc<Engine> {

@@ -3,6 +3,7 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "the test's own worker is not one of the supervised tasks")]
 
+mod acme;
 mod house;
 mod issue;
 mod publication;

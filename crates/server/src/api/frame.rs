@@ -80,7 +80,7 @@ pub(super) async fn frame(State(state): State<AppState>, mut request: Request, n
 }
 
 /// What is answered where nothing is.
-pub(super) async fn not_found() -> Problem {
+pub(crate) async fn not_found() -> Problem {
     Error::new(ErrorKind::NotFound, "no_such_path", "there is nothing at this path")
         .hint("GET /api/v1/openapi.json lists all operations")
         .into()

@@ -17,6 +17,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use super::frame;
 use super::idempotency;
 use super::operation::{Described, Operation};
+use crate::handlers::pki;
 use crate::problem::Problem;
 use crate::rate_limit;
 use crate::state::AppState;
@@ -103,7 +104,7 @@ impl Api {
             router = router.route(&route.path, handler);
         }
         router
-            .fallback(frame::not_found)
+            .fallback(pki::fallback)
             .method_not_allowed_fallback(frame::method_not_allowed)
             .layer(from_fn_with_state(state.clone(), rate_limit::limit))
             .layer(from_fn_with_state(state.clone(), frame::frame))

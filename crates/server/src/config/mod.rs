@@ -14,6 +14,7 @@ mod key;
 mod process;
 mod quantity;
 mod reference;
+mod relying;
 mod resolve;
 mod secrets;
 mod settings;
@@ -37,11 +38,12 @@ pub use key::{Key, Preset, Section};
 pub use process::{database_from_process, from_process};
 pub use quantity::ByteSize;
 pub use reference::reference;
+pub use relying::PublishedAt;
 pub use resolve::{Effective, ReadFile};
 pub use secrets::{EncryptionKey, Token};
 pub use settings::{
-    AcmeSettings, AgentSettings, AuthSettings, DatabaseSettings, EncryptionSettings, KEYS, LimitSettings, LogSettings, RetentionSettings, SECTIONS,
-    SchedulerSettings, ServerSettings, TlsSettings,
+    AcmeSettings, AgentSettings, AuthSettings, DatabaseSettings, EncryptionSettings, KEYS, LimitSettings, LogSettings, PkiSettings,
+    RetentionSettings, SECTIONS, SchedulerSettings, ServerSettings, TlsSettings,
 };
 pub use show::ShownSetting;
 pub use text::{LogFilter, PublicUrl, TlsHost};
@@ -80,6 +82,8 @@ pub struct Config {
     pub agents: AgentSettings,
     /// How names are proven to ACME CAs.
     pub acme: AcmeSettings,
+    /// What relying parties fetch.
+    pub pki: PkiSettings,
     /// Who gets in at first.
     pub auth: AuthSettings,
     /// How much one caller may ask for.
@@ -160,6 +164,7 @@ fn complete(sections: settings::Sections, effective: Vec<Effective>, warnings: V
         scheduler: sections.scheduler?,
         agents: sections.agents?,
         acme: sections.acme?,
+        pki: sections.pki?,
         auth: sections.auth?,
         limits: sections.limits?,
         retention: sections.retention?,

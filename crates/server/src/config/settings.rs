@@ -13,6 +13,7 @@ use super::choice::{LogFormat, Synchronous, TlsVersion};
 use super::database_url::DatabaseUrl;
 use super::key::{Key, Preset, Section, key, settings};
 use super::quantity::ByteSize;
+use super::relying::PublishedAt;
 use super::secrets::{EncryptionKey, Token};
 use super::text::{LogFilter, PublicUrl, TlsHost};
 use super::value::SettingValue;
@@ -126,6 +127,25 @@ settings! {
         /// File with the commands that issuers may run on the server, such as the hook that writes DNS records; written as the one of an agent.
         /// Without the file none may run.
         commands_file: PathBuf, "CERTCTL_ACME_COMMANDS_FILE", Text("/etc/certctl/server-commands.toml");
+    }
+
+    /// What relying parties fetch about certificates of the CAs that are kept here: revocation lists, OCSP, CA certificates.
+    pki: PkiSettings {
+        /// Addresses for plain HTTP. Only revocation lists, OCSP and CA certificates are served there: who must check a TLS certificate
+        /// cannot be asked to trust TLS first. Without it they are served over HTTPS alone, which many clients do not follow.
+        http_listen: Vec<SocketAddr>, "CERTCTL_PKI_HTTP_LISTEN", Unset;
+        /// The address under which relying parties reach these, written into every certificate that a CA kept here issues. It should stay
+        /// the same for as long as the certificates live. By default the host of `server.public_url` with the port of `pki.http_listen`,
+        /// when both are set; otherwise certificates name no list and no responder.
+        public_url: Option<PublishedAt>, "CERTCTL_PKI_PUBLIC_URL", Unset;
+        /// How long a revocation list is good for. A new one is made when half of that is over.
+        crl_lifetime: Duration, "CERTCTL_PKI_CRL_LIFETIME", Text("24h"), bounds = Some(("1h", "30d"));
+        /// The longest that a revocation may take into its list. Shorter, lists are made more often while much is revoked.
+        crl_delay: Duration, "CERTCTL_PKI_CRL_DELAY", Text("30s"), bounds = Some(("5s", "1h"));
+        /// How many certificates may name one revocation list before further ones name the next. A list can become as long.
+        crl_shard_size: NonZeroU32, "CERTCTL_PKI_CRL_SHARD_SIZE", Text("100000"), bounds = Some(("1000", "10000000"));
+        /// How long an OCSP answer is good for. Clients and proxies may keep it as long.
+        ocsp_lifetime: Duration, "CERTCTL_PKI_OCSP_LIFETIME", Text("1h"), bounds = Some(("5m", "7d"));
     }
 
     /// Who gets in at first.

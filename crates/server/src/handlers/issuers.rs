@@ -45,6 +45,15 @@ pub async fn test(ctx: Authorized<perm::IssuerEdit>, Named(id): Named<Issuer>) -
     Ok(Json(Tested { status: "ok".to_owned(), message }))
 }
 
+/// Puts a new key in the place of the one by which the issuer's CA knows this installation.
+///
+/// # Errors
+/// As [`test`].
+pub async fn roll_account_key(ctx: Authorized<perm::IssuerEdit>, Named(id): Named<Issuer>) -> Answer<Json<Tested>> {
+    issuers::roll_account_key(&ctx, &id).await?;
+    Ok(Json(Tested { status: "ok".to_owned(), message: "the CA knows the new key".to_owned() }))
+}
+
 /// The CA certificates of an issuer, in PEM.
 ///
 /// # Errors

@@ -10,8 +10,10 @@ use certctl_domain::certificate::CertificateStatus;
 use certctl_domain::job::{JobKind, JobStatus};
 use certctl_domain::time::Timestamp;
 use certctl_engine::metrics::{Answer, Durations, IssuerLabels, TaskLabels};
+use certctl_engine::ocsp::Outcome;
 use certctl_engine::stats::{self, Fleet, TaskState};
 use certctl_engine::{Ctx, Result};
+use certctl_store::crls::List;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::histogram::Histogram;
@@ -37,6 +39,8 @@ pub struct Snapshot {
     task_durations: Durations<TaskLabels>,
     answers: BTreeMap<(&'static str, Answer), u64>,
     answer_durations: Durations<IssuerLabels>,
+    lists: Vec<List>,
+    ocsp: [(Outcome, u64); Outcome::ALL.len()],
     request_durations: prometheus_client::metrics::family::Family<RequestLabels, Histogram>,
     requests_in_flight: i64,
     connections: ListenerCounts,
@@ -65,6 +69,8 @@ impl Snapshot {
             task_durations: engine.metrics().task_durations().clone(),
             answers: engine.metrics().answers(),
             answer_durations: engine.metrics().answer_durations().clone(),
+            lists: engine.shelf().lists(),
+            ocsp: engine.shelf().counts().all(),
             request_durations: sources.requests.durations().clone(),
             requests_in_flight: sources.requests.in_flight(),
             connections: sources.listener.counts(),
@@ -103,6 +109,17 @@ impl Snapshot {
             Metric::TaskLastSuccess => {
                 series.gauges(self.tasks.iter().map(|task| ([task.name], task.succeeded_at.map_or(0.0, unix_seconds))))
             }
+
+            Metric::CrlLists => series.gauge(self.lists.len()),
+            Metric::CrlUnpublished => series.gauge(self.lists.iter().filter(|list| list.edition.is_none()).count()),
+            Metric::CrlNextUpdate => {
+                let next = self.lists.iter().filter_map(|list| Some(list.edition.as_ref()?.next_update)).min();
+                next.map_or(Ok(()), |next| series.gauge(unix_seconds(next)))
+            }
+            Metric::CrlEntries => {
+                series.gauge(self.lists.iter().filter_map(|list| Some(list.edition.as_ref()?.revoked_count)).sum::<i64>())
+            }
+            Metric::OcspRequests => series.counters(self.ocsp.iter().map(|(outcome, n)| ([outcome.as_str()], *n))),
 
             Metric::Issuance => {
                 let mut outcomes: BTreeMap<[&'static str; 2], u64> = BTreeMap::new();

@@ -85,7 +85,17 @@ metrics! {
         "For how long the oldest job that the server could work on has been due; 0 when there is none."
     TaskLastSuccess = Gauge "certctl_task_last_success_timestamp_seconds" ["task"] Fleet
         "When a periodic task last succeeded on any replica; 0 when it never did."
+    CrlLists = Gauge "certctl_crl_lists" [] Fleet
+        "Revocation lists of the CAs that are kept here."
+    CrlUnpublished = Gauge "certctl_crl_unpublished" [] Fleet
+        "Revocation lists of which no edition was made yet: above zero for long means that a CA cannot sign its list."
+    CrlNextUpdate = Gauge "certctl_crl_next_update_timestamp_seconds" [] Fleet
+        "The earliest instant at which a revocation list is no longer good. Lists are made anew at half of their time: alert before this comes near."
+    CrlEntries = Gauge "certctl_crl_entries" [] Fleet
+        "Entries of all revocation lists together."
 
+    OcspRequests = Counter "certctl_ocsp_requests_total" ["outcome"] Process
+        "OCSP answers: signed as good, revoked or unknown, given from memory (cached), or refused, and why."
     Issuance = Counter "certctl_issuance_total" ["issuer_type", "outcome"] Process
         "Times that a CA was asked for a certificate, by outcome: success, failure, or pending when it wants time."
     IssuanceFailures = Counter "certctl_issuance_failures_total" ["issuer_type", "error_class"] Process

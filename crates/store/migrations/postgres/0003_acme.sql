@@ -1,4 +1,4 @@
--- The accounts of ACME issuers, and the HTTP challenges that every replica answers.
+-- The accounts of ACME issuers, the HTTP challenges that every replica answers, and when their CAs are asked about renewal.
 
 CREATE TABLE acme_accounts (
     issuer_id      text NOT NULL REFERENCES issuers (id) ON DELETE CASCADE,
@@ -20,3 +20,9 @@ CREATE TABLE acme_challenges (
     created_at        timestamptz NOT NULL
 );
 CREATE INDEX acme_challenges_expires ON acme_challenges (expires_at);
+
+-- When the CA of a version is asked again when it suggests renewal; a version without a row is asked at once.
+CREATE TABLE acme_renewals (
+    version_id text PRIMARY KEY REFERENCES certificate_versions (id) ON DELETE CASCADE,
+    ask_at     timestamptz NOT NULL
+);

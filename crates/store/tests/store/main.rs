@@ -1,6 +1,8 @@
 //! Tests of the store. Each runs on SQLite and on PostgreSQL, on a database of its own.
 
 #[cfg(test)]
+mod acme;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod authorities;
@@ -8,6 +10,7 @@ mod authorities;
 mod common;
 #[cfg(test)]
 mod counters;
+mod crls;
 #[cfg(test)]
 mod heartbeats;
 #[cfg(test)]

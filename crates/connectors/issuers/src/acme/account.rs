@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use certctl_connector_core::ConnectorError;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::client::{Client, location};
 use super::config::AcmeConfig;
@@ -64,18 +64,19 @@ impl Accounts<'_> {
     /// Registers the key, or finds the account that the CA has for it.
     pub(super) async fn register(&self, key: AccountKey, contact: &str) -> Result<Account, AcmeError> {
         let directory = self.client.directory().await?;
-        let mut payload = json!({"contact": contacts(contact)});
+        let mut payload = Map::from_iter([("contact".to_owned(), contacts(contact))]);
         if let Some(terms) = &directory.meta.terms_of_service {
             if !self.config.terms_of_service_agreed {
                 return Err(ConnectorError::permanent(format!("the CA has terms of service that nobody agreed to yet: {terms}"))
                     .hint("read them, then set terms_of_service_agreed to true")
                     .into());
             }
-            payload["termsOfServiceAgreed"] = json!(true);
+            payload.insert("termsOfServiceAgreed".to_owned(), json!(true));
         }
         match self.config.binding()? {
             Some((kid, mac_key)) => {
-                payload["externalAccountBinding"] = external_binding(&key, &kid, &mac_key, directory.new_account.as_str());
+                let binding = external_binding(&key, &kid, &mac_key, directory.new_account.as_str());
+                payload.insert("externalAccountBinding".to_owned(), binding);
             }
             None if directory.meta.external_account_required => {
                 return Err(ConnectorError::permanent("the CA opens accounts only for those that it knows from elsewhere")
@@ -84,7 +85,7 @@ impl Accounts<'_> {
             }
             None => {}
         }
-        let answer = self.client.post(Signer::Key(&key), &directory.new_account, Some(&payload)).await?;
+        let answer = self.client.post(Signer::Key(&key), &directory.new_account, Some(&Value::Object(payload))).await?;
         let url = location(&answer).ok_or_else(|| ConnectorError::transient("the CA does not say where the new account is"))?;
         self.vault.note_registration(self.client.directory_url().as_str(), url.as_str(), contact).await?;
         Ok(Account { key, url: url.into() })

@@ -53,7 +53,13 @@ pub(super) struct Meta {
 impl Client {
     /// A client that has asked for nothing yet.
     pub(super) fn new(egress: Egress, directory_url: Url, requests_per_minute: u32) -> Self {
-        Self { egress, directory_url, directory: Mutex::default(), nonces: Mutex::default(), gate: Gate::new(requests_per_minute, Instant::now()) }
+        Self {
+            egress,
+            directory_url,
+            directory: Mutex::default(),
+            nonces: Mutex::default(),
+            gate: Gate::new(requests_per_minute, Instant::now()),
+        }
     }
 
     /// The CA's name for itself.

@@ -105,8 +105,9 @@ impl<'a> Flow<'a> {
         let replaces = if self.acme.config.ari && directory.renewal_info.is_some() { self.replaces() } else { None };
         let mut first = payload.clone();
         if let Some(id) = &replaces {
-            first["replaces"] = json!(id);
+            first.insert("replaces".to_owned(), json!(id));
         }
+        let (first, payload) = (Value::Object(first), Value::Object(payload));
         let mut placed = self.acme.client.post(account.signer(), &directory.new_order, Some(&first)).await;
         if placed.as_ref().is_err_and(|error| error.is("accountDoesNotExist")) {
             let account = self.acme.accounts()?.register_again(account).await?;
@@ -150,12 +151,13 @@ impl<'a> Flow<'a> {
     async fn fetch(&self, account: &Account, order_url: &Url, order: &OrderObject) -> Result<Outcome, AcmeError> {
         let url = order.certificate.as_ref().ok_or_else(|| ConnectorError::transient("the CA does not say where the certificate is"))?;
         let chain = chain::fetch(&self.acme.client, account, url, self.acme.config.preferred_root.as_deref()).await?;
-        let ari = if self.acme.config.ari { renewal::window(&self.acme.client, chain.leaf()).await } else { Ok(None) };
+        let ari = if self.acme.config.ari { renewal::suggestion(&self.acme.client, chain.leaf()).await } else { Ok(None) };
         let ari = ari.unwrap_or_else(|error| {
             // The policy of the installation decides then.
             tracing::warn!(error = %error.into_error("to say when to renew"), "no renewal window");
             None
         });
+        let ari = ari.map(|suggestion| suggestion.window);
         let issuer_ref = Map::from_iter([
             ("directory".to_owned(), json!(self.acme.client.directory_url())),
             ("account".to_owned(), json!(account.url)),

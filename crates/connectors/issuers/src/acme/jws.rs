@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certctl_connector_core::ConnectorError;
 use certctl_domain::secret::Secret;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 /// The key of an account: P-256, the one that every CA takes.
@@ -78,21 +78,14 @@ impl fmt::Debug for AccountKey {
 impl Signer<'_> {
     /// One request: what is said, where and with which nonce. Without a payload it only reads (POST-as-GET).
     pub(super) fn envelope(self, url: &str, nonce: Option<&str>, payload: Option<&Value>) -> Result<Value, ConnectorError> {
-        let mut header = json!({"alg": "ES256", "url": url});
-        let key = match self {
-            Self::Key(key) => {
-                header["jwk"] = key.jwk();
-                key
-            }
-            Self::Account(key, account) => {
-                header["kid"] = json!(account);
-                key
-            }
+        let (key, who) = match self {
+            Self::Key(key) => (key, ("jwk", key.jwk())),
+            Self::Account(key, account) => (key, ("kid", json!(account))),
         };
-        if let Some(nonce) = nonce {
-            header["nonce"] = json!(nonce);
-        }
-        let protected = URL_SAFE_NO_PAD.encode(header.to_string());
+        let fixed = [("alg", json!("ES256")), ("url", json!(url)), who];
+        let header = fixed.into_iter().chain(nonce.map(|nonce| ("nonce", json!(nonce))));
+        let header: Map<String, Value> = header.map(|(name, value)| (name.to_owned(), value)).collect();
+        let protected = URL_SAFE_NO_PAD.encode(Value::Object(header).to_string());
         let payload = payload.map(|payload| URL_SAFE_NO_PAD.encode(payload.to_string())).unwrap_or_default();
         let signature = key.sign(&format!("{protected}.{payload}"))?;
         Ok(json!({"protected": protected, "payload": payload, "signature": signature}))

@@ -6,7 +6,7 @@ use certctl_domain::time::Timestamp;
 use certctl_domain::x509::{ExtendedKeyUsage, San};
 use certctl_pki::csr::Csr;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::problem::Problem;
@@ -152,20 +152,18 @@ pub(super) fn check_csr(request: &ApprovedRequest, csr: &Csr) -> Result<(), Conn
             .hint("give the certificate another issuer, or a profile without that usage"));
     }
     if request.must_staple() && !csr.wants_must_staple() {
-        return Err(ConnectorError::permanent("the profile wants must-staple, the CSR does not ask for it, and an ACME CA reads it from the CSR")
-            .hint("make a CSR with the TLS feature extension, or take must-staple out of the profile"));
+        return Err(ConnectorError::permanent(
+            "the profile wants must-staple, the CSR does not ask for it, and an ACME CA reads it from the CSR",
+        )
+        .hint("make a CSR with the TLS feature extension, or take must-staple out of the profile"));
     }
     Ok(())
 }
 
-/// What is sent to place an order.
-pub(super) fn new_order(identifiers: &[Identifier], profile: Option<&str>, not_after: Option<Timestamp>) -> Value {
-    let mut order = json!({"identifiers": identifiers});
-    if let Some(profile) = profile {
-        order["profile"] = json!(profile);
-    }
-    if let Some(not_after) = not_after {
-        order["notAfter"] = json!(not_after.whole_seconds());
-    }
-    order
+/// What is sent to place an order, beside its predecessor.
+pub(super) fn new_order(identifiers: &[Identifier], profile: Option<&str>, not_after: Option<Timestamp>) -> Map<String, Value> {
+    let profile = profile.map(|profile| ("profile", json!(profile)));
+    let not_after = not_after.map(|at| ("notAfter", json!(at.whole_seconds())));
+    let fields = [("identifiers", json!(identifiers))].into_iter().chain(profile).chain(not_after);
+    fields.map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use super::client::Client;
 use super::problem::AcmeError;
+use crate::issuer::Suggestion;
 
 /// What the CA suggests for a certificate; `None` when it makes no suggestions, or none for this one.
-pub(super) async fn window(client: &Client, certificate: &Certificate) -> Result<Option<Window>, AcmeError> {
+pub(super) async fn suggestion(client: &Client, certificate: &Certificate) -> Result<Option<Suggestion>, AcmeError> {
     let directory = client.directory().await?;
     let (Some(base), Some(id)) = (&directory.renewal_info, ari::certificate_id(certificate)) else {
         return Ok(None);
@@ -33,7 +34,7 @@ pub(super) async fn window(client: &Client, certificate: &Certificate) -> Result
     }
     // RFC 9773 section 4.2: a window that ends before it starts is to be treated as absent.
     let Suggested { start, end } = info.suggested_window;
-    Ok((start < end).then_some(Window { start, end }))
+    Ok((start < end).then(|| Suggestion { window: Window { start, end }, ask_after: answer.retry_after() }))
 }
 
 /// By which name the CA knows a certificate as a predecessor.

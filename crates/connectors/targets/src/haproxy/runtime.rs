@@ -184,6 +184,8 @@ fn pem_blocks(pem: &[u8]) -> Zeroizing<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -216,5 +218,34 @@ mod tests {
         );
         assert_eq!(*pem_blocks(b"\xff\nnothing"), "");
         assert_eq!(escape("/a b;c\\d.pem"), "/a\\ b\\;c\\\\d.pem");
+    }
+
+    #[tokio::test]
+    async fn content_that_went_into_a_foreign_transaction_is_taken_out_of_it() {
+        let guard = tempfile::tempdir().unwrap();
+        let path = guard.path().join("sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        // Somebody began between our look and our `set`.
+        let play = async {
+            let mut asked = Vec::new();
+            for answer in [
+                "# filename\n/ssl/a.pem\n/ssl/b.pem\n\n",
+                "No ongoing transaction!\n\n",
+                "Transaction updated for certificate /ssl/b.pem!\n\n",
+                "Transaction aborted for certificate '/ssl/b.pem'!\n\n",
+            ] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut command = vec![0; 4096];
+                let n_read = stream.read(&mut command).await.unwrap();
+                asked.push(String::from_utf8_lossy(&command[..n_read]).lines().next().unwrap().to_owned());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        };
+        let runtime = Runtime { address: path.to_str().unwrap().parse().unwrap(), timeout: Duration::from_secs(10) };
+        let (known_as, pem) = ([Path::new("/ssl/a.pem")], b"-----BEGIN X-----\nA\n-----END X-----\n");
+        let (given, asked) = tokio::join!(runtime.give(&known_as, pem), play);
+        assert!(format!("{:?}", given.unwrap_err()).starts_with("Unavailable"));
+        assert_eq!(asked, ["show ssl cert", "abort ssl cert /ssl/a.pem", "set ssl cert /ssl/a.pem <<", "abort ssl cert /ssl/b.pem"]);
     }
 }

@@ -1,6 +1,7 @@
 //! With a real HAProxy: changed while it runs, reloaded where that is not possible, asked by two names, refused, taken back.
 
 mod crash;
+mod kill;
 mod process;
 mod shared;
 

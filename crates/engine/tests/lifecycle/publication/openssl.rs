@@ -43,7 +43,8 @@ impl RelyingParty {
         self.put("crl.der", list);
         self.run("crl -inform DER -in crl.der -out crl.pem");
         let at = self.now.unix_seconds();
-        let (fine, said) = self.attempt(&format!("verify -attime {at} -crl_check -CAfile root.pem -untrusted ca.pem -CRLfile crl.pem {leaf}"));
+        let (fine, said) =
+            self.attempt(&format!("verify -attime {at} -crl_check -CAfile root.pem -untrusted ca.pem -CRLfile crl.pem {leaf}"));
         if fine { Ok(()) } else { Err(said) }
     }
 

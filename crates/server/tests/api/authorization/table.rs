@@ -4,6 +4,13 @@ use super::Who::{self, Anybody, Holds, Known, OwnAgent};
 
 /// One row for every operation, in the order of their paths.
 pub(super) const TABLE: &[(&str, Who)] = &[
+    ("GET /.well-known/pki/ca/{issuer_id}", Anybody),
+    ("GET /.well-known/pki/ca/{issuer_id}/{list}", Anybody),
+    ("GET /.well-known/pki/crl/{issuer_id}", Anybody),
+    ("GET /.well-known/pki/crl/{issuer_id}/{list}", Anybody),
+    ("POST /.well-known/pki/ocsp/{issuer_id}", Anybody),
+    ("GET /.well-known/pki/ocsp/{issuer_id}/{serial}", Anybody),
+    ("GET /api/v1/admin/crl/cache", Holds("crl.admin")),
     ("GET /api/v1/agents", Holds("agent.read")),
     ("POST /api/v1/agents", Holds("agent.edit")),
     ("POST /api/v1/agents/enroll", Anybody),
@@ -78,6 +85,7 @@ pub(super) const TABLE: &[(&str, Who)] = &[
     ("PUT /api/v1/issuers/{id}", Holds("issuer.edit")),
     ("PATCH /api/v1/issuers/{id}", Holds("issuer.edit")),
     ("DELETE /api/v1/issuers/{id}", Holds("issuer.delete")),
+    ("POST /api/v1/issuers/{id}/account-key", Holds("issuer.edit")),
     ("GET /api/v1/issuers/{id}/ca", Holds("issuer.read")),
     ("POST /api/v1/issuers/{id}/test", Holds("issuer.edit")),
     ("GET /api/v1/jobs", Holds("job.read")),

@@ -18,6 +18,8 @@ impl Before {
         let mut all = BTreeMap::new();
         for noun in NOUNS {
             let mut rows = world.api.get(&format!("/api/v1/{noun}?per_page=500")).await.is(200).json()["data"].clone();
+            // What the server does by itself meanwhile is no effect of a request.
+            rows.as_array_mut().unwrap().retain(|row| row["actor_type"] != "System");
             for row in rows.as_array_mut().unwrap() {
                 // An audit event gets its place in the chain within a second.
                 row.as_object_mut().unwrap().retain(|field, _| !["sequence", "row_hash"].contains(&field.as_str()));

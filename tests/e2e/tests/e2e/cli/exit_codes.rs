@@ -1,9 +1,9 @@
 //! Every failure has its exit code, and says what happened and what to do next.
 
-use certctl_testkit::Engine;
+use certctl_testkit::{Engine, wait_for, wait_until};
 use serde_json::json;
 
-use crate::harness::{Cli, World, free_port};
+use crate::harness::{Cli, LONG, World, free_port};
 
 #[tokio::test]
 async fn each_kind_of_failure_has_its_own_code() {
@@ -68,4 +68,17 @@ async fn each_kind_of_failure_has_its_own_code() {
         .await
         .ends(9)
         .says(&["hint: ", "certctl certs csr"]);
+}
+
+#[tokio::test]
+async fn whoever_asks_too_much_is_told_when_to_come_back() {
+    let limited = |setup: crate::harness::Setup| setup.with("CERTCTL_LIMITS_REQUESTS_PER_SECOND", "1").with("CERTCTL_LIMITS_BURST", "3");
+    let world = World::with(Engine::Sqlite, limited).await;
+    let refused = wait_for("a refusal", LONG, async || {
+        let ran = world.cli.run(&["owners", "list"]).await;
+        (ran.code != Some(0)).then_some(ran)
+    })
+    .await;
+    refused.ends(6).says(&["error: ", "hint: "]);
+    wait_until("to be let in again", LONG, async || world.cli.run(&["owners", "list"]).await.code == Some(0)).await;
 }

@@ -17,11 +17,11 @@ mod world;
 use std::time::Duration;
 
 pub(crate) use agent::Agent;
-pub(crate) use api::{Api, Reply, fields_of};
+pub(crate) use api::{Api, fields_of};
 pub(crate) use cli::Cli;
 pub(crate) use files::{mode_of, names_in, read, write, write_script};
 pub(crate) use gate::Gate;
-pub(crate) use handshake::{Served, served, served_at, verified};
+pub(crate) use handshake::{served, served_at, verified};
 pub(crate) use home::Home;
 pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{Openssl, fingerprint_of};

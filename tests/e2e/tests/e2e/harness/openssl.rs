@@ -1,6 +1,6 @@
 //! The judge from outside: openssl, which shares no code with certctl.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Home, Ran, command, run, run_with_input};
@@ -83,9 +83,4 @@ pub(crate) async fn fingerprint_of(home: &Home, pem: &str) -> String {
     openssl.args(["x509", "-noout", "-fingerprint", "-sha256"]);
     let said = run_with_input(&mut openssl, pem).await.ok();
     said.trim().rsplit('=').next().unwrap().replace(':', "").to_lowercase()
-}
-
-/// Where openssl finds a file, as it stands on a command line.
-pub(crate) fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }

@@ -1,4 +1,4 @@
-//! Records written by DNS updates (RFC 2136), as BIND, Knot, PowerDNS and Microsoft DNS take them.
+//! Records written by DNS updates (RFC 2136), as BIND, Knot and others take them.
 
 use std::net::SocketAddr;
 

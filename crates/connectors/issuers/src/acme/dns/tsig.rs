@@ -53,9 +53,8 @@ impl Key {
     pub(super) fn verify(&self, reply: &Reply, bytes: &[u8], request_mac: &[u8]) -> Result<(), ConnectorError> {
         let refuse = |why: String| ConnectorError::authentication(format!("the name server's answer cannot be trusted: {why}"));
         let last = reply.additional.last().filter(|record| record.kind == TSIG);
-        let (record, data) = match last.map(|record| (record, &record.data)) {
-            Some((record, Data::Raw(data))) => (record, data),
-            _ => return Err(refuse(format!("it is not signed ({})", code_name(u16::from(reply.code)))).hint(HINT)),
+        let Some((record, Data::Raw(data))) = last.map(|record| (record, &record.data)) else {
+            return Err(refuse(format!("it is not signed ({})", code_name(u16::from(reply.code)))).hint(HINT));
         };
         let signed = Signed::parse(data).ok_or_else(|| refuse("its signature is broken".to_owned()))?;
         if signed.error != 0 {

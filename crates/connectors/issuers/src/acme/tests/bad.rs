@@ -21,11 +21,14 @@ enum Act {
     Close,
 }
 
+/// What is done with the requests of each path.
+type Script = Vec<(&'static str, VecDeque<Act>)>;
+
 /// A CA that does what it was told, one act for each request of a path, the last one again and again.
 struct Ca {
     base: String,
     root_pem: String,
-    script: Arc<Mutex<Vec<(&'static str, VecDeque<Act>)>>>,
+    script: Arc<Mutex<Script>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -64,9 +67,10 @@ impl Ca {
                     asked.lock().unwrap().push(path.clone());
                     let answer = {
                         let mut script = script.lock().unwrap();
-                        let act = script.iter_mut().find(|(for_path, _)| *for_path == path).and_then(|(_, acts)| {
-                            if acts.len() > 1 { acts.pop_front() } else { acts.front().map(Act::again) }
-                        });
+                        let act = script
+                            .iter_mut()
+                            .find(|(for_path, _)| *for_path == path)
+                            .and_then(|(_, acts)| if acts.len() > 1 { acts.pop_front() } else { acts.front().map(Act::again) });
                         act.unwrap_or_else(|| standard(&path)).text(&base)
                     };
                     match answer {
@@ -125,8 +129,12 @@ impl Act {
 /// What a good CA says.
 fn standard(path: &str) -> Act {
     match path {
-        "/dir" => Act::Say(200, "", json!({"newNonce": "BASE/nonce", "newAccount": "BASE/account", "newOrder": "BASE/order",
-            "revokeCert": "BASE/revoke", "keyChange": "BASE/key"})),
+        "/dir" => Act::Say(
+            200,
+            "",
+            json!({"newNonce": "BASE/nonce", "newAccount": "BASE/account", "newOrder": "BASE/order",
+            "revokeCert": "BASE/revoke", "keyChange": "BASE/key"}),
+        ),
         "/nonce" => Act::Say(200, "", Value::Null),
         "/account" => Act::Say(201, "location: BASE/account/1\r\n", json!({"status": "valid"})),
         "/order" => Act::Say(201, "location: BASE/order/1\r\n", json!({"status": "pending"})),
@@ -258,10 +266,85 @@ async fn a_token_that_is_none_reaches_no_path_and_no_command() {
     let (memory, ca) = (Memory::default(), Ca::start().await);
     let ticket = placed(&memory, &ca).await;
     ca.will("/order/1", [Act::Say(200, "", json!({"status": "pending", "authorizations": ["BASE/authz"]}))]);
-    ca.will("/authz", [Act::Say(200, "", json!({"status": "pending", "identifier": {"type": "dns", "value": "a.test"}, "challenges": [
-        {"type": "http-01", "url": "BASE/chall", "status": "pending", "token": "../../etc/passwd"}]}))]);
+    ca.will(
+        "/authz",
+        [Act::Say(
+            200,
+            "",
+            json!({"status": "pending", "identifier": {"type": "dns", "value": "a.test"}, "challenges": [
+        {"type": "http-01", "url": "BASE/chall", "status": "pending", "token": "../../etc/passwd"}]}),
+        )],
+    );
     let error = step(&issuer(&memory, ca.config()), &order(&["a.test"]), Some(&ticket)).await.unwrap_err();
     assert!(error.to_string().contains("token is not base64url"), "{error}");
     assert_eq!((memory.answers(), ca.asked("/chall")), (0, 0));
     tokio::time::timeout(Duration::from_secs(5), issuer(&memory, ca.config()).test(now())).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn an_acme_dns_server_gets_the_text_and_its_refusal_shows_no_password() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    let mut config = ca.config();
+    config["dns"] = json!("acme-dns");
+    config["acme_dns_url"] = json!(ca.base);
+    config["acme_dns_accounts"] = json!({"*": {"username": "u", "password": "hunter2", "subdomain": "s"}});
+    let acme = issuer(&memory, config);
+    let record = crate::acme::dns::TxtRecord {
+        domain: "a.test".into(),
+        name: "_acme-challenge.a.test".into(),
+        value: "v".into(),
+        token: "t".into(),
+    };
+    ca.will("/update", [Act::Say(200, "", json!({"txt": "v"})), Act::Say(401, "", json!({"error": "forbidden"}))]);
+    let writer = crate::acme::dns::writer(&acme).unwrap();
+    writer.add(&record, now()).await.unwrap();
+    let error = writer.add(&record, now()).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Authentication);
+    assert!(error.to_string().starts_with("acme-dns: ") && !format!("{error:?} {acme:?}").contains("hunter2"), "{error:?}");
+    assert_eq!(ca.asked("/update"), 2);
+}
+
+#[tokio::test]
+async fn a_renewal_window_that_makes_no_sense_is_none_and_the_pause_is_the_cas() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    ca.will(
+        "/dir",
+        [Act::Say(
+            200,
+            "",
+            json!({"newNonce": "BASE/nonce", "newAccount": "BASE/account", "newOrder": "BASE/order",
+        "revokeCert": "BASE/revoke", "keyChange": "BASE/key", "renewalInfo": "BASE/ari"}),
+        )],
+    );
+    // The example certificate of RFC 9773 appendix A.
+    let path = "/ari/ayhba4dgqehhs3ueee6culn4bynq.aidlqye";
+    let acme = issuer(&memory, ca.config());
+    let window = |start: &str, end: &str| json!({"suggestedWindow": {"start": start, "end": end}, "explanationURL": "https://ca.test/why"});
+    ca.will(
+        path,
+        [
+            Act::Say(200, "retry-after: 21600\r\n", window("2026-01-02T04:00:00Z", "2026-01-03T04:00:00Z")),
+            Act::Say(200, "", window("2026-01-03T04:00:00Z", "2026-01-02T04:00:00Z")),
+            Act::Say(404, "", Value::Null),
+            Act::Garbage,
+        ],
+    );
+    let suggestion = acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap().unwrap();
+    assert_eq!(suggestion.ask_after, Some(Duration::from_secs(21_600)));
+    assert_eq!(suggestion.window.start.to_string(), "2026-01-02T04:00:00Z");
+    assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap(), None);
+    assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap(), None);
+    assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap_err().retry(), Retry::Transient);
+    assert_eq!(ca.asked(path), 4);
+}
+
+const RFC_9773_EXAMPLE: &str = "-----BEGIN CERTIFICATE-----
+MIIBQzCB66ADAgECAgUAh2VDITAKBggqhkjOPQQDAjAVMRMwEQYDVQQDEwpFeGFt
+cGxlIENBMCIYDzAwMDEwMTAxMDAwMDAwWhgPMDAwMTAxMDEwMDAwMDBaMBYxFDAS
+BgNVBAMTC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeBZu
+7cbpAYNXZLbbh8rNIzuOoqOOtmxA1v7cRm//AwyMwWxyHz4zfwmBhcSrf47NUAFf
+qzLQ2PPQxdTXREYEnKMjMCEwHwYDVR0jBBgwFoAUaYhba4dGQEHhs3uEe6CuLN4B
+yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
++FYN/8oCIClDsqBklhB9KAelFiYt9+6FDj3z4KGVelYM5MdsO3pK
+-----END CERTIFICATE-----
+";

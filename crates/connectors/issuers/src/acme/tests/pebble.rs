@@ -46,7 +46,14 @@ async fn names_and_addresses_are_proven_over_http_and_one_order_survives_any_num
     assert_eq!((pebble.orders(), pebble.certificates(), pebble.accounts()), (1, 1, 1), "{}", pebble.log());
     assert!(issued.ari.is_some_and(|Window { start, end }| start < end && end < chain.leaf().not_after()));
     assert_eq!(memory.answers(), 0, "what was put out is taken back");
-    let expected = certctl_pki::lint::Expected { spki: order.csr.spki(), sans: order.request.sans(), common_name: None, usages: order.request.ekus(), not_after_max: None, now: now() };
+    let expected = certctl_pki::lint::Expected {
+        spki: order.csr.spki(),
+        sans: order.request.sans(),
+        common_name: None,
+        usages: order.request.ekus(),
+        not_after_max: None,
+        now: now(),
+    };
     certctl_pki::lint::check_issued(&chain, &expected).unwrap();
 }
 
@@ -163,13 +170,21 @@ async fn wildcards_are_proven_by_signed_dns_updates_that_are_taken_back() {
     let memory = Memory::default();
     let bind = NameServer::start("example.test").await;
     let (pebble, config) = pebble(&memory, PebbleSetup { dns: Some(bind.address), ..PebbleSetup::default() }).await;
-    let config = with(&config, json!({"challenge": "dns-01", "dns": "rfc2136", "rfc2136_server": bind.address, "rfc2136_key_name": bind.key_name,
-        "rfc2136_key": bind.key, "dns_check_servers": [bind.address]}));
+    let config = with(
+        &config,
+        json!({"challenge": "dns-01", "dns": "rfc2136", "rfc2136_server": bind.address, "rfc2136_key_name": bind.key_name,
+        "rfc2136_key": bind.key, "dns_check_servers": [bind.address]}),
+    );
     // One record each for the wildcard and the name itself, at the same place.
     let issued = issued(&memory, &config, &order(&["w.example.test", "*.w.example.test", "127.0.0.1"])).await.unwrap();
     assert_eq!(names(&issued.chain_pem).len(), 3);
     assert_eq!((pebble.orders(), memory.answers()), (1, 0));
-    let record = crate::acme::dns::TxtRecord { domain: String::new(), name: "_acme-challenge.w.example.test".into(), value: String::new(), token: String::new() };
+    let record = crate::acme::dns::TxtRecord {
+        domain: String::new(),
+        name: "_acme-challenge.w.example.test".into(),
+        value: String::new(),
+        token: String::new(),
+    };
     let missing = crate::acme::dns::propagation::missing(&record, &[bind.address]).await.unwrap();
     assert!(missing.is_some(), "the records are gone");
 

@@ -125,7 +125,7 @@ pub(super) async fn step(acme: &Acme, order: &Order, ticket: Option<&Ticket>) ->
     acme.issue(order, None, ticket.map(|ticket| &ticket.state), now()).await
 }
 
-/// Calls until it is done; each call is made by a new issuer, as if the process had been killed after every one.
+/// Calls until it is done, each time when it is due, as the queue of jobs does; each call is made by a new issuer, as if the process had been killed after every one.
 pub(super) async fn issued(memory: &Memory, config: &Value, order: &Order) -> Result<Issued, ConnectorError> {
     let mut ticket: Option<Ticket> = None;
     for _ in 0..200 {

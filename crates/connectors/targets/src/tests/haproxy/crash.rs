@@ -12,7 +12,7 @@ use crate::deploy::{Point, with_faults};
 use crate::tests::support::{eventually, served};
 
 /// Every point that a deployment passes.
-async fn points(scene: &Scene, target: &dyn Target) -> Vec<Point> {
+pub(super) async fn points(scene: &Scene, target: &dyn Target) -> Vec<Point> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = Arc::clone(&seen);
     let record = move |point| {

@@ -128,3 +128,28 @@ async fn a_wrong_pair_is_refused_by_haproxy_itself() {
     assert_eq!(scene.known(), SSL);
     scene.assert_settled(&scene.old, "wrong pair").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_transaction_is_left_open_by_what_is_refused() {
+    let scene = Scene::start(FILES).await;
+    let runtime = Runtime { address: scene.stage.text("admin.sock").parse().unwrap(), timeout: Duration::from_secs(10) };
+    let one = scene.stage.path("ssl/one.pem");
+    let [new, other] = [scene.new_one().material(), scene.new_one().material()];
+    let wrong = format!("{}{}", new.fullchain_pem(), other.key_pem().expose());
+    for (pem, kind) in [
+        // HAProxy sees it at the commit,
+        (wrong.as_str(), "Refused"),
+        // also that there is no key;
+        (new.fullchain_pem().as_str(), "Refused"),
+        // at once.
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "Refused"),
+        // Larger than its buffer: it hangs up.
+        (new.fullchain_pem().repeat(40).as_str(), "Unavailable"),
+    ] {
+        let error = format!("{:?}", runtime.give(&[&one], pem.as_bytes()).await.unwrap_err());
+        assert!(error.starts_with(kind), "{error}");
+        assert_eq!(kind == "Unavailable", error.contains("tune.bufsize"), "{error}");
+        assert_eq!(scene.known(), SSL, "{error}");
+    }
+    scene.assert_served(&scene.old).await;
+}
