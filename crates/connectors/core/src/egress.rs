@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use certctl_domain::secret::Secret;
 use ipnet::IpNet;
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, Method, Proxy, RequestBuilder, StatusCode, redirect};
+use reqwest::header::{DATE, RETRY_AFTER};
+use reqwest::{Certificate, Client, Proxy, RequestBuilder, redirect};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use url::Url;
+
+pub use reqwest::header::HeaderMap;
+pub use reqwest::{Method, StatusCode};
 
 pub use self::guard::{Guard, Reach, Refused};
 use crate::ConnectorError;

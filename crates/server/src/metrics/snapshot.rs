@@ -114,7 +114,7 @@ impl Snapshot {
             Metric::CrlUnpublished => series.gauge(self.lists.iter().filter(|list| list.edition.is_none()).count()),
             Metric::CrlNextUpdate => {
                 let next = self.lists.iter().filter_map(|list| Some(list.edition.as_ref()?.next_update)).min();
-                next.map_or(Ok(()), |next| series.gauge(unix_seconds(next)))
+                series.gauge(next.map_or(0.0, unix_seconds))
             }
             Metric::CrlEntries => {
                 series.gauge(self.lists.iter().filter_map(|list| Some(list.edition.as_ref()?.revoked_count)).sum::<i64>())

@@ -90,7 +90,7 @@ metrics! {
     CrlUnpublished = Gauge "certctl_crl_unpublished" [] Fleet
         "Revocation lists of which no edition was made yet: above zero for long means that a CA cannot sign its list."
     CrlNextUpdate = Gauge "certctl_crl_next_update_timestamp_seconds" [] Fleet
-        "The earliest instant at which a revocation list is no longer good. Lists are made anew at half of their time: alert before this comes near."
+        "The earliest instant at which a revocation list is no longer good; 0 while there is none. Lists are made anew at half of their time: alert before this comes near."
     CrlEntries = Gauge "certctl_crl_entries" [] Fleet
         "Entries of all revocation lists together."
 

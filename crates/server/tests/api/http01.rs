@@ -1,4 +1,5 @@
 //! HTTP challenges of ACME CAs, over a real socket.
+#![expect(clippy::disallowed_methods, reason = "the listener of the test is not one of the supervised tasks")]
 
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ both_databases! {
         let http01 = Http01::bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
         let address = http01.addresses()[0];
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(http01.serve(Arc::clone(&server.engine), stop.clone()));
+        let mut serving = tokio::task::JoinSet::new();
+        serving.spawn(http01.serve(Arc::clone(&server.engine), stop.clone()));
         let ask = async |line: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             stream.write_all(format!("{line} HTTP/1.1\r\nhost: a.test\r\n\r\n").as_bytes()).await.unwrap();
@@ -50,7 +52,7 @@ both_databases! {
         server.clock.advance(time::Duration::HOUR);
         assert!(ask("GET /.well-known/acme-challenge/t-1").await.starts_with("HTTP/1.1 404"));
         stop.cancel();
-        serving.await.unwrap();
+        serving.join_all().await;
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
     }
 }

@@ -10,6 +10,7 @@ mod authorities;
 mod common;
 #[cfg(test)]
 mod counters;
+#[cfg(test)]
 mod crls;
 #[cfg(test)]
 mod heartbeats;

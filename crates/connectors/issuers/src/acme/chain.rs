@@ -52,8 +52,7 @@ fn alternates(answer: &Answer, base: &Url) -> Vec<Url> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
-    use reqwest::header::HeaderMap;
+    use certctl_connector_core::egress::{HeaderMap, StatusCode};
 
     use super::*;
 

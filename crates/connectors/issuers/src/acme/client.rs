@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use certctl_connector_core::egress::{Answer, Egress};
+use certctl_connector_core::egress::{Answer, Egress, Method};
 use certctl_connector_core::{ConnectorError, Retry};
-use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -4,9 +4,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use certctl_connector_core::ConnectorError;
-use certctl_connector_core::egress::Egress;
+use certctl_connector_core::egress::{Egress, Method};
 use certctl_domain::time::Timestamp;
-use reqwest::Method;
 use serde_json::json;
 use url::Url;
 

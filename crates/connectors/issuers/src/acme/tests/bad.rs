@@ -317,7 +317,7 @@ async fn a_renewal_window_that_makes_no_sense_is_none_and_the_pause_is_the_cas()
         )],
     );
     // The example certificate of RFC 9773 appendix A.
-    let path = "/ari/ayhba4dgqehhs3ueee6culn4bynq.aidlqye";
+    let path = "/ari/ayhba4dgqehhs3uee6culn4bynq.aidlqye";
     let acme = issuer(&memory, ca.config());
     let window = |start: &str, end: &str| json!({"suggestedWindow": {"start": start, "end": end}, "explanationURL": "https://ca.test/why"});
     ca.will(
