@@ -1,5 +1,4 @@
 //! HTTP challenges of ACME CAs, over a real socket.
-#![expect(clippy::disallowed_methods, reason = "the listener of the test is not one of the supervised tasks")]
 
 use std::sync::Arc;
 

@@ -64,7 +64,12 @@ both_databases! {
             settings
         };
         for (name, settings) in [
-            ("certificate without key", of(&|config| { config.as_object_mut().unwrap().remove("ca_key_pem"); })),
+            (
+                "certificate without key",
+                of(&|config| {
+                    config.as_object_mut().unwrap().remove("ca_key_pem");
+                }),
+            ),
             ("no PEM", of(&|config| config["ca_certificate_pem"] = json!("no certificate"))),
             ("key of another", of(&|config| config["ca_key_pem"] = json!(other))),
             ("nothing to keep", of(&|config| config["ca_key_pem"] = json!("[redacted]"))),
@@ -99,7 +104,8 @@ impl Imported {
         openssl.run("req -new -key sub.key -subj /CN=Issuing -out sub.csr").await;
         openssl.put(
             "sub.ext",
-            "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n",
+            "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n\
+             subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n",
         );
         openssl.run("x509 -req -in sub.csr -CA root.pem -CAkey root.key -days 1000 -extfile sub.ext -out sub.pem").await;
         let key_pem = openssl.get("sub.key");

@@ -51,7 +51,9 @@ both_databases! {
         let openssl = Openssl::new(home);
         openssl.put("full.pem", cli.run(&["certs", "export", "web"]).await.ok());
         let path = authority.to_str().unwrap();
-        openssl.run(&format!("verify -x509_strict -purpose sslserver -verify_hostname {name} -CAfile {path} -untrusted full.pem full.pem")).await;
+        openssl
+            .run(&format!("verify -x509_strict -purpose sslserver -verify_hostname {name} -CAfile {path} -untrusted full.pem full.pem"))
+            .await;
     }
 
     async fn the_key_never_leaves_the_agent_and_is_for_its_owner_alone(world: World) {

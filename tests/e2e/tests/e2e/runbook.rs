@@ -12,7 +12,7 @@ both_databases! {
         let scraped = script(&world, MINT).await.ok();
         let first_key = scraped.lines().last().unwrap().to_owned();
         assert!(first_key.starts_with("ck_"), "the last line is the key: {scraped}");
-        world.home.plant(first_key.splitn(3, '_').nth(2).unwrap());
+        world.home.plant_key(&first_key);
         let minted: serde_json::Value = serde_json::from_str(&read(&world.home.join("prom-key.json"))).unwrap();
         assert_eq!((&minted["actor_id"], &minted["name"]), (&json!("actor-prometheus"), &json!("prometheus-scrape-token")));
         let first_id = minted["id"].as_str().unwrap();
@@ -22,7 +22,7 @@ both_databases! {
         script(&world, ROTATE).await.ok();
         let second: serde_json::Value = serde_json::from_str(&read(&world.home.join("prom-key-new.json"))).unwrap();
         let second_key = second["key_value"].as_str().unwrap();
-        world.home.plant(second_key.splitn(3, '_').nth(2).unwrap());
+        world.home.plant_key(second_key);
         assert_eq!((status(&world, Some(&first_key)).await, status(&world, Some(second_key)).await), ("200".to_owned(), "200".to_owned()));
         script(&world, &REVOKE.replace("<OLD_KEY_ID>", first_id)).await.ok();
 
@@ -41,10 +41,15 @@ both_databases! {
         let reply = scraper.get("/api/v1/metrics/prometheus").await.is(200);
         assert!(reply.header("content-type").starts_with("text/plain"), "{:?}", reply.headers);
         let samples = samples(&reply.text);
-        for (name, value) in [("certctl_certificate_total", 1.0), ("certctl_certificates{status=\"Pending\"}", 1.0), ("certctl_agent_total", 0.0)] {
+        for (name, value) in
+            [("certctl_certificate_total", 1.0), ("certctl_certificates{status=\"Pending\"}", 1.0), ("certctl_agent_total", 0.0)]
+        {
             assert_eq!(samples.get(name), Some(&value), "{name}: {}", reply.text);
         }
-        let open = scraper.send("GET", "/api/v1/metrics/prometheus", &[("accept", "application/openmetrics-text; version=1.0.0")], None).await.is(200);
+        let open = scraper
+            .send("GET", "/api/v1/metrics/prometheus", &[("accept", "application/openmetrics-text; version=1.0.0")], None)
+            .await
+            .is(200);
         assert!(open.header("content-type").starts_with("application/openmetrics-text"), "{:?}", open.headers);
         assert!(open.text.ends_with("# EOF\n"));
     }

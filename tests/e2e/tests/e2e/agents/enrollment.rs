@@ -77,6 +77,6 @@ async fn an_agent_gives_its_token_only_to_the_server_that_it_recognizes() {
     })
     .await;
     enroll(&["--ca-sha256", &pin]).await.ok();
-    world.home.plant(agent.credential().splitn(3, '_').nth(2).unwrap());
+    world.home.plant_key(&agent.credential());
     assert_eq!(world.cli.json(&["agents", "get", "web-host"]).await["status"], "Online");
 }

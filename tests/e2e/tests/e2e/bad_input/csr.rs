@@ -17,7 +17,8 @@ both_databases! {
         let good = openssl.request("ECDSA-P256", "web.example.test", "DNS:web.example.test").await;
         let request = async |key: &str, names: &str| openssl.request(key, "web.example.test", names).await;
         let with = async |words: &[&str]| {
-            let first = ["req", "-new", "-key", "ECDSA-P256", "-subj", "/CN=web.example.test", "-addext", "subjectAltName=DNS:web.example.test"];
+            let first =
+                ["req", "-new", "-key", "ECDSA-P256", "-subj", "/CN=web.example.test", "-addext", "subjectAltName=DNS:web.example.test"];
             openssl.attempt_words(&[&first[..], words].concat()).await.ok()
         };
         let many: Vec<String> = (0..500).map(|number| format!("DNS:host-{number}.example.test")).collect();
@@ -48,14 +49,21 @@ both_databases! {
         for (csr, code) in cases {
             has_hint(&world.api.post("/api/v1/certificates/web/csr", &json!({"csr_pem": csr})).await.fails_with(400, code));
         }
-        has_hint(&world.api.post("/api/v1/certificates/web/csr", &json!({"csr_pem": "x".repeat(1 << 20)})).await.fails_with(413, "body_too_large"));
+        has_hint(
+            &world
+                .api
+                .post("/api/v1/certificates/web/csr", &json!({"csr_pem": "x".repeat(1 << 20)}))
+                .await
+                .fails_with(413, "body_too_large"),
+        );
         // Sound, but not what the certificate's record says: another key, another name, a name too many.
         for csr in [
             request("RSA-2048", "").await,
             openssl.request("ECDSA-P256", "other.example.test", "").await,
             request("ECDSA-P256", "DNS:web.example.test,DNS:other.example.test").await,
         ] {
-            let problem = world.api.post("/api/v1/certificates/web/csr", &json!({"csr_pem": csr})).await.fails_with(400, "csr_not_approved");
+            let problem =
+                world.api.post("/api/v1/certificates/web/csr", &json!({"csr_pem": csr})).await.fails_with(400, "csr_not_approved");
             assert!(problem["detail"].as_str().unwrap().starts_with("csr_pem: "), "{problem}");
             has_hint(&problem);
         }

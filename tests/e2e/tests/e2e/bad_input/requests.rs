@@ -20,8 +20,18 @@ both_databases! {
             ("{\"name\": 7, \"sans\": [\"web.example.test\"]}", 400, "invalid_field", Some("name")),
             ("{\"name\": \"web\"}", 400, "invalid_field", Some("common_name")),
             ("{\"name\": \"web\", \"sans\": [\"web.example.test\"], \"issuer_id\": \"iss-none\"}", 400, "invalid_field", Some("issuer_id")),
-            ("{\"name\": \"web\", \"sans\": [\"web.example.test\"], \"target_ids\": [\"tgt-none\"]}", 400, "invalid_field", Some("target_ids")),
-            ("{\"name\": \"web\", \"sans\": [\"web.example.test\"], \"key_algorithm\": \"RSA-1024\"}", 400, "invalid_field", Some("key_algorithm")),
+            (
+                "{\"name\": \"web\", \"sans\": [\"web.example.test\"], \"target_ids\": [\"tgt-none\"]}",
+                400,
+                "invalid_field",
+                Some("target_ids"),
+            ),
+            (
+                "{\"name\": \"web\", \"sans\": [\"web.example.test\"], \"key_algorithm\": \"RSA-1024\"}",
+                400,
+                "invalid_field",
+                Some("key_algorithm"),
+            ),
             (ten_megabytes.as_str(), 413, "body_too_large", None),
         ] {
             let problem = world.api.send("POST", "/api/v1/certificates", &[], Some(body.to_owned())).await.fails_with(status, code);
@@ -29,12 +39,20 @@ both_databases! {
             has_hint(&problem);
         }
         let form = [("content-type", "application/x-www-form-urlencoded")];
-        has_hint(&world.api.send("POST", "/api/v1/certificates", &form, Some("name=web".to_owned())).await.fails_with(415, "unsupported_media_type"));
+        has_hint(
+            &world
+                .api
+                .send("POST", "/api/v1/certificates", &form, Some("name=web".to_owned()))
+                .await
+                .fails_with(415, "unsupported_media_type"),
+        );
         before.is_now(&world).await;
     }
 
     async fn lists_that_are_asked_for_in_a_way_they_do_not_offer(world: World) {
-        for query in ["cursor=xyz", "colour=red", "sort=secret", "per_page=0", "per_page=501", "page=x", "fields=secret", "expires_before=tomorrow"] {
+        for query in
+            ["cursor=xyz", "colour=red", "sort=secret", "per_page=0", "per_page=501", "page=x", "fields=secret", "expires_before=tomorrow"]
+        {
             let problem = world.api.get(&format!("/api/v1/certificates?{query}")).await.fails_with(400, "invalid_query");
             assert_eq!(fields_of(&problem), [query.split('=').next().unwrap()], "{problem}");
             has_hint(&problem);
@@ -100,7 +118,13 @@ both_databases! {
         for body in [json!({"actor_id": "actor-none"}), json!({"expires_in": "a while"}), json!({"expires_at": "2020-01-01T00:00:00Z"})] {
             has_hint(&world.api.post("/api/v1/auth/apikeys", &body).await.fails_with(400, "invalid_field"));
         }
-        has_hint(&world.api.post("/api/v1/auth/roles", &json!({"name": "x", "permissions": ["certs.eat"]})).await.fails_with(400, "invalid_field"));
+        has_hint(
+            &world
+                .api
+                .post("/api/v1/auth/roles", &json!({"name": "x", "permissions": ["certs.eat"]}))
+                .await
+                .fails_with(400, "invalid_field"),
+        );
         before.is_now(&world).await;
     }
 }

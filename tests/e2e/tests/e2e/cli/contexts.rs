@@ -9,7 +9,7 @@ async fn one_file_knows_several_servers() {
     let world = World::open(Engine::Sqlite).await;
     let lab = Server::start(&world.home, Setup::plain(&world.home, "lab")).await;
     let key = read(&lab.first_key_file());
-    world.home.plant(key.trim().splitn(3, '_').nth(2).unwrap());
+    world.home.plant_key(&key);
     let cli = &world.cli;
     let ca = lab.ca_file();
     // The key from standard input, so that it stands on no command line.

@@ -12,7 +12,8 @@ both_databases! {
         cli.run(&["owners", "create", "--name", "web-ops", "--team", "edge"]).await.ok();
         for number in 0..23 {
             let (name, environment) = (format!("host-{number:02}"), if number % 2 == 0 { "production" } else { "staging" });
-            let mut body = json!({"name": name, "sans": [format!("{name}.example.test")], "environment": environment, "tags": {"rack": number.to_string()}});
+            let san = format!("{name}.example.test");
+            let mut body = json!({"name": name, "sans": [san], "environment": environment, "tags": {"rack": number.to_string()}});
             if number < 3 {
                 body["owner_id"] = cli.json(&["owners", "get", "web-ops"]).await["id"].clone();
             }

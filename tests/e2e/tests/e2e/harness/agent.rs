@@ -45,7 +45,7 @@ impl Agent {
         program.env("CERTCTL_AGENT_STATE_DIR", &self.state).args(words);
         let ran = run_with_input(&mut program, token).await;
         if ran.code == Some(0) {
-            self.home.plant(secret_of(&self.credential()));
+            self.home.plant_key(&self.credential());
         }
         ran
     }
@@ -117,11 +117,6 @@ impl Agent {
 pub(crate) async fn token(home: &Home, cli: &Cli, name: &str) -> String {
     let made = cli.json(&["agents", "token", "create", "--name", name]).await;
     let token = made["token_value"].as_str().unwrap().to_owned();
-    home.plant(secret_of(&token));
+    home.plant_key(&token);
     token
-}
-
-/// The part of a key, credential or token that is secret.
-pub(crate) fn secret_of(token: &str) -> &str {
-    token.trim().splitn(3, '_').nth(2).unwrap()
 }

@@ -40,7 +40,12 @@ impl Home {
         write(&self.join(name), content)
     }
 
-    /// From now on this may stand in no log. Of a key or credential the last part is the secret; the others are there to be found.
+    /// From now on the secret part of this key, credential or token may stand in no log; the parts before it are there to be found.
+    pub(crate) fn plant_key(&self, key: &str) {
+        self.plant(key.trim().splitn(3, '_').nth(2).unwrap());
+    }
+
+    /// From now on this may stand in no log.
     pub(crate) fn plant(&self, secret: &str) {
         let secret = secret.trim();
         assert!(secret.len() >= 16, "a secret this short is found everywhere");
@@ -75,4 +80,12 @@ impl Drop for Home {
         // The folder goes with it; named here, because nothing else reads it.
         let _folder = &self.folder;
     }
+}
+
+#[test]
+#[should_panic(expected = "secrets were logged")]
+fn a_secret_in_a_log_fails_the_test() {
+    let home = Home::new();
+    home.plant_key("ck_0123456789ab_hunter2hunter2hunter2");
+    write(&home.log_of("server"), "fine: ck_0123456789ab\nnot fine: hunter2hunter2hunter2\n");
 }

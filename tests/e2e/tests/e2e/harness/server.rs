@@ -24,7 +24,7 @@ pub(crate) struct Setup {
     /// Further variables.
     pub(crate) variables: BTreeMap<String, String>,
     /// Whom to trust to be it; the CA that it makes itself when nobody else is named.
-    trusted: Option<PathBuf>,
+    pub(crate) trusted: Option<PathBuf>,
 }
 
 impl Setup {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use certctl_testkit::{Database, Engine};
 use serde_json::Value;
 
-use super::agent::{secret_of, token};
+use super::agent::token;
 use super::{Agent, Api, Cli, Home, Nginx, Server, Setup, read};
 
 /// A fresh installation.
@@ -36,7 +36,7 @@ impl World {
         let setup = database.as_ref().map_or_else(|| Setup::plain(&home, "server"), |database| Setup::on(&home, "server", database));
         let server = Server::start(&home, change(setup)).await;
         let key = read(&server.first_key_file());
-        home.plant(secret_of(&key));
+        home.plant_key(&key);
         let cli = Cli::logged_in(&home, &server).await;
         let api = server.api().with_token(key.trim());
         Self { server, cli, api, home, database }
@@ -58,7 +58,7 @@ impl World {
         self.api.post("/api/v1/auth/actors", &serde_json::json!({"id": actor, "name": name, "roles": roles})).await.is(201);
         let key = self.api.post("/api/v1/auth/apikeys", &serde_json::json!({"actor_id": actor, "name": name})).await.is(201).json();
         let value = key["key_value"].as_str().unwrap().to_owned();
-        self.home.plant(secret_of(&value));
+        self.home.plant_key(&value);
         value
     }
 
