@@ -134,6 +134,9 @@ pub struct AgentDependencies {
 }
 
 impl AgentStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Online, Self::Offline, Self::Degraded];
+
     /// The word in the API and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

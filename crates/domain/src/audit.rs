@@ -50,6 +50,9 @@ pub enum AuditCategory {
 }
 
 impl AuditCategory {
+    /// Every category.
+    pub const ALL: [Self; 3] = [Self::CertLifecycle, Self::Auth, Self::Config];
+
     /// The word in the API and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

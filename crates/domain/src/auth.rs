@@ -401,6 +401,9 @@ pub enum ActorKind {
 }
 
 impl ActorKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::User, Self::System, Self::Agent, Self::APIKey, Self::Anonymous];
+
     /// The word in the API and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

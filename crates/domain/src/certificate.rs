@@ -135,7 +135,7 @@ pub struct CertificateDraft {
     pub id: Option<CertificateId>,
     /// Unique name.
     pub name: String,
-    /// Subject common name; default the first SAN.
+    /// Subject common name; default a DNS name of the SANs, rather one without a wildcard.
     #[serde(default)]
     pub common_name: String,
     /// Subject alternative names.
@@ -219,6 +219,9 @@ pub enum VersionState {
 }
 
 impl VersionState {
+    /// Every state.
+    pub const ALL: [Self; 2] = [Self::Current, Self::Superseded];
+
     /// The word in the API and the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -290,11 +293,7 @@ impl Noun for Certificate {
     fn create(id: CertificateId, draft: CertificateDraft, now: Timestamp) -> Result<Self, Refusal> {
         let mut check = Check::default();
         check.name("name", &draft.name).text("environment", &draft.environment).tags("tags", &draft.tags);
-        let common_name = if draft.common_name.is_empty() {
-            draft.sans.iter().next().map(ToString::to_string).unwrap_or_default()
-        } else {
-            draft.common_name
-        };
+        let common_name = if draft.common_name.is_empty() { default_common_name(&draft.sans) } else { draft.common_name };
         check.that(!common_name.is_empty(), "common_name", "a certificate needs a common name or at least one SAN");
         // A first SAN longer than a common name may be is fine: the subject is then left empty (RFC 5280 section 4.1.2.6).
         if !common_name.is_empty() && !draft.sans.iter().any(|san| san.to_string() == common_name) {
@@ -378,6 +377,17 @@ impl Noun for Certificate {
     }
 }
 
+/// What is shown as the subject where nobody asked for a common name: a host before a wildcard, and a URI only when there is nothing else.
+fn default_common_name(sans: &SanSet) -> String {
+    let name = sans.iter().min_by_key(|san| match san {
+        San::Dns(name) => u8::from(name.is_wildcard()),
+        San::Ip(_) => 2,
+        San::Email(_) => 3,
+        San::Uri(_) => 4,
+    });
+    name.map(ToString::to_string).unwrap_or_default()
+}
+
 /// The status that a certificate with a version in use has by the clock alone.
 #[must_use]
 pub fn status_by_clock(expires_at: Timestamp, renew_at: Timestamp, now: Timestamp) -> CertificateStatus {
@@ -420,6 +430,21 @@ mod tests {
         let draft = serde_json::from_str(r#"{"name":"web","sans":["web.example.test"]}"#).unwrap();
         let certificate = Certificate::create(CertificateId::parse("mc-1").unwrap(), draft, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((certificate.common_name.as_str(), certificate.issuer_id.as_str()), ("web.example.test", "iss-local"));
+    }
+
+    #[test]
+    fn the_default_common_name_is_a_host_where_there_is_one() {
+        for (sans, common_name) in [
+            (&["*.a.test", "b.test"][..], "b.test"),
+            (&["*.a.test", "192.0.2.1"], "*.a.test"),
+            (&["spiffe://a.test/web", "192.0.2.1"], "192.0.2.1"),
+            (&["spiffe://a.test/web", "a@b.test"], "a@b.test"),
+            (&["spiffe://a.test/web"], "spiffe://a.test/web"),
+        ] {
+            let draft = serde_json::from_value(serde_json::json!({"name": "web", "sans": sans})).unwrap();
+            let certificate = Certificate::create(CertificateId::parse("mc-1").unwrap(), draft, Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!(certificate.common_name, common_name);
+        }
     }
 
     #[test]

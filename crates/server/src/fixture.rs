@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -33,12 +33,7 @@ pub(crate) fn now() -> Timestamp {
 
 /// Waits until `condition` holds.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let held = timeout(PATIENCE, async {
-        while !condition() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    });
-    assert!(held.await.is_ok(), "waited in vain until {what}");
+    certctl_testkit::wait_until(what, PATIENCE, async || condition()).await;
 }
 
 /// Waits for `work`, but not for ever.

@@ -1,12 +1,12 @@
 //! Actors and the roles that they hold.
 
-use certctl_domain::auth::{Actor, Grant, Grants, Permission, Scope, ScopeType};
+use certctl_domain::auth::{Actor, ActorKind, Grant, Grants, Permission, Scope, ScopeType};
 use certctl_domain::ids::ActorId;
 use certctl_domain::time::Timestamp;
 
 use crate::db::{Db, Row, Sql, Tx, sql};
 use crate::error::StoreError;
-use crate::table::{Kind, Scoped, Stored, Table, equals};
+use crate::table::{Kind, Scoped, Stored, Table, equals, one_of};
 
 impl Stored for Actor {
     const TABLE: Table = Table {
@@ -24,7 +24,7 @@ impl Stored for Actor {
         search: &["id", "name"],
         filters: &[
             equals("name", Kind::Text, "name = $?"),
-            equals("type", Kind::Text, "type = $?"),
+            one_of!("type", ActorKind, "type = $?"),
             equals("disabled", Kind::Bool, "(disabled_at IS NOT NULL) = $?"),
             equals("role_id", Kind::Text, "EXISTS (SELECT 1 FROM actor_roles WHERE actor_id = actors.id AND role_id = $?)"),
         ],

@@ -1,6 +1,6 @@
 //! Agents and their enrolment tokens.
 
-use certctl_domain::agent::{Agent, AgentDependencies, EnrollmentToken};
+use certctl_domain::agent::{Agent, AgentDependencies, AgentStatus, EnrollmentToken};
 use certctl_domain::auth::Reach;
 use certctl_domain::ids::{AgentId, EnrollmentTokenId};
 use certctl_domain::list::{ListQuery, Page};
@@ -9,7 +9,7 @@ use certctl_domain::time::Timestamp;
 use crate::db::{Db, Value, sql};
 use crate::error::StoreError;
 use crate::store::WriteTx;
-use crate::table::{self, Kind, Scoped, Table, equals};
+use crate::table::{self, Kind, Scoped, Table, equals, one_of};
 
 /// The table of agents.
 pub const AGENTS: Table = Table {
@@ -34,7 +34,7 @@ pub const AGENTS: Table = Table {
     ],
     search: &["name", "hostname", "ip_address", "lower(CAST(labels AS text)) LIKE $q ESCAPE '\\'"],
     filters: &[
-        equals("status", Kind::Text, "status = $?"),
+        one_of!("status", AgentStatus, "status = $?"),
         equals("os", Kind::Text, "os = $?"),
         equals("architecture", Kind::Text, "architecture = $?"),
         equals("version", Kind::Text, "version = $?"),

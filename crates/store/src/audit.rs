@@ -9,14 +9,14 @@ mod seal;
 mod verify;
 
 use certctl_domain::audit::{AuditCategory, AuditEvent};
-use certctl_domain::auth::Reach;
+use certctl_domain::auth::{ActorKind, Reach};
 use certctl_domain::ids::AuditId;
 use certctl_domain::list::{ListQuery, Page};
 use certctl_domain::time::Timestamp;
 
 use crate::db::{Db, sql};
 use crate::error::StoreError;
-use crate::table::{self, Kind, Scoped, Table, equals};
+use crate::table::{self, Kind, Scoped, Table, equals, one_of};
 
 pub use chain::{Fields, row_hash};
 pub use checkpoint::{Checkpoint, CheckpointKey, checkpoint, last_checkpoint};
@@ -44,12 +44,12 @@ pub const EVENTS: Table = Table {
     search: &["actor", "action", "resource_type", "resource_id", "request_id"],
     filters: &[
         equals("actor", Kind::Text, "actor = $?"),
-        equals("actor_type", Kind::Text, "actor_type = $?"),
+        one_of!("actor_type", ActorKind, "actor_type = $?"),
         equals("action", Kind::Text, "action = $?"),
         equals("resource_type", Kind::Text, "resource_type = $?"),
         equals("resource_id", Kind::Text, "resource_id = $?"),
         equals("request_id", Kind::Text, "request_id = $?"),
-        equals("category", Kind::Text, "event_category = $?"),
+        one_of!("category", AuditCategory, "event_category = $?"),
         equals("since", Kind::Time, "timestamp >= $?"),
         equals("until", Kind::Time, "timestamp < $?"),
     ],

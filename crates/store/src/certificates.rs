@@ -1,6 +1,6 @@
 //! Certificates, their names, targets, versions and revocations.
 
-use certctl_domain::certificate::{Certificate, CertificateStatus, Revocation, Version};
+use certctl_domain::certificate::{Certificate, CertificateStatus, Revocation, Version, VersionState};
 use certctl_domain::ids::{AgentId, CertificateId, Id as _, IssuerId, JobId, TargetId, VersionId};
 use certctl_domain::list::{ListQuery, Page};
 use certctl_domain::time::Timestamp;
@@ -9,7 +9,7 @@ use certctl_domain::x509::{RevocationReason, Serial};
 use crate::db::{Db, Sql, Value, sql};
 use crate::error::StoreError;
 use crate::store::WriteTx;
-use crate::table::{self, Kind, Scoped, Stored, Table, equals};
+use crate::table::{self, Kind, Scoped, Stored, Table, equals, one_of};
 
 impl Stored for Certificate {
     const TABLE: Table = Table {
@@ -52,7 +52,7 @@ impl Stored for Certificate {
             "lower(CAST(tags AS text)) LIKE $q ESCAPE '\\'",
         ],
         filters: &[
-            equals("status", Kind::Text, "status = $?"),
+            one_of!("status", CertificateStatus, "status = $?"),
             equals("environment", Kind::Text, "environment = $?"),
             equals("owner_id", Kind::Text, "owner_id = $?"),
             equals("team_id", Kind::Text, "team_id = $?"),
@@ -114,7 +114,7 @@ pub const VERSIONS: Table = Table {
     search: &["serial_number", "fingerprint_sha256"],
     filters: &[
         equals("certificate_id", Kind::Text, "certificate_id = $?"),
-        equals("state", Kind::Text, "state = $?"),
+        one_of!("state", VersionState, "state = $?"),
         equals("serial_number", Kind::Text, "serial_number = $?"),
     ],
     sorts: &["created_at", "not_after"],

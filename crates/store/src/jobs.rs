@@ -2,14 +2,14 @@
 
 use certctl_domain::auth::Reach;
 use certctl_domain::ids::{AgentId, CertificateId, JobId};
-use certctl_domain::job::{Job, JobStatus};
+use certctl_domain::job::{Job, JobKind, JobStatus};
 use certctl_domain::list::{ListQuery, Page};
 use certctl_domain::time::Timestamp;
 
 use crate::db::{Db, Row, Tx, Value, sql};
 use crate::error::StoreError;
 use crate::store::{Store, Who, WriteTx};
-use crate::table::{self, Kind, Scoped, Table, equals};
+use crate::table::{self, Kind, Scoped, Table, equals, one_of};
 
 /// The worker name of the server; agents work under their id.
 pub const SERVER: &str = "server";
@@ -63,8 +63,8 @@ pub const JOBS: Table = Table {
         "EXISTS (SELECT 1 FROM certificates c WHERE c.id = jobs.certificate_id AND lower(c.name) LIKE $q ESCAPE '\\')",
     ],
     filters: &[
-        equals("status", Kind::Text, "status = $?"),
-        equals("type", Kind::Text, "type = $?"),
+        one_of!("status", JobStatus, "status = $?"),
+        one_of!("type", JobKind, "type = $?"),
         equals("certificate_id", Kind::Text, "certificate_id = $?"),
         equals("target_id", Kind::Text, "target_id = $?"),
         equals("agent_id", Kind::Text, "agent_id = $?"),

@@ -66,6 +66,8 @@ pub struct Filter {
     pub kind: Kind,
     /// The condition; `$?` stands for the value.
     pub condition: &'static str,
+    /// The only values, where there are no others.
+    pub words: &'static [&'static str],
 }
 
 /// How scoped grants reach a noun: SQL expressions that give the profile's and the issuer's id.
@@ -86,8 +88,26 @@ pub trait Stored: Noun {
 /// A filter by equality on a column.
 #[must_use]
 pub const fn equals(name: &'static str, kind: Kind, condition: &'static str) -> Filter {
-    Filter { name, kind, condition }
+    Filter { name, kind, condition, words: &[] }
 }
+
+/// A filter by equality on a column that holds the words of an enum; another word is refused instead of finding nothing.
+macro_rules! one_of {
+    ($name:literal, $words:ty, $condition:literal) => {{
+        #[expect(clippy::indexing_slicing, reason = "in a constant a panic is an error of the build")]
+        const WORDS: [&str; <$words>::ALL.len()] = {
+            let mut words = [""; <$words>::ALL.len()];
+            let mut n = 0;
+            while n < words.len() {
+                words[n] = <$words>::ALL[n].as_str();
+                n += 1;
+            }
+            words
+        };
+        $crate::table::Filter { name: $name, kind: $crate::table::Kind::Text, condition: $condition, words: &WORDS }
+    }};
+}
+pub(crate) use one_of;
 
 /// Reads one by id.
 ///
@@ -428,7 +448,16 @@ fn conditions(table: &Table, query: &ListQuery, reach: &Reach, select: &mut Sele
         let wrong = |what: &str| StoreError::Query { field: name.clone(), message: format!("is not {what}") };
         let values: Vec<Value> = match filter.kind {
             // `status=Active,Expiring` means either.
-            Kind::Text => text.split(',').map(Value::from).collect(),
+            Kind::Text => {
+                let unknown = |word: &&str| !filter.words.is_empty() && !filter.words.contains(word);
+                if let Some(word) = text.split(',').find(unknown) {
+                    return Err(StoreError::Query {
+                        field: name.clone(),
+                        message: format!("`{word}` is not one of: {}", filter.words.join(", ")),
+                    });
+                }
+                text.split(',').map(Value::from).collect()
+            }
             Kind::Int => vec![Value::from(text.parse::<i64>().map_err(|_| wrong("a whole number"))?)],
             Kind::Bool => vec![Value::from(text.parse::<bool>().map_err(|_| wrong("true or false"))?)],
             Kind::Time => vec![Value::from(text.parse::<Timestamp>().map_err(|_| wrong("an RFC 3339 time"))?)],

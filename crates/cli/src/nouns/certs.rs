@@ -164,7 +164,12 @@ impl Known for Certs {
         fields: &[
             flag("name", "name", Takes::Text, "Unique name").required(),
             flag("san", "sans", Takes::Sans, "DNS name, IP address, e-mail address or URI to certify; repeat for more"),
-            flag("common-name", "common_name", Takes::Text, "Subject common name; default the first --san"),
+            flag(
+                "common-name",
+                "common_name",
+                Takes::Text,
+                "Subject common name; default a DNS name of the --san, rather one without a wildcard",
+            ),
             flag("target", "target_ids", Takes::Many(&TARGET), "Where to put it; repeat for more"),
             flag("profile", "certificate_profile_id", Takes::One(&PROFILE), "What may be issued; default prof-default"),
             flag("issuer", "issuer_id", Takes::One(&ISSUER), "The CA to ask; default the built-in one"),

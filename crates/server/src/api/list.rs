@@ -144,7 +144,14 @@ fn describe(table: &Table, operation: &mut Operation) {
     operation.query("fields", "Fields to give, separated by commas; the id always comes", text());
     for filter in table.filters {
         let (description, schema) = match filter.kind {
-            Kind::Text => (format!("Only rows whose {} is this, or one of these, separated by commas", words(filter.name)), text()),
+            Kind::Text => {
+                let mut description = format!("Only rows whose {} is this, or one of these, separated by commas", words(filter.name));
+                if !filter.words.is_empty() {
+                    description.push_str(": ");
+                    description.push_str(&filter.words.join(", "));
+                }
+                (description, text())
+            }
             Kind::Int => (format!("Only rows by {}", words(filter.name)), json!({"type": "integer"})),
             Kind::Bool => (format!("Only rows that are {}, or are not", words(filter.name)), json!({"type": "boolean"})),
             Kind::Time => (format!("Only rows by {}", words(filter.name)), json!({"type": "string", "format": "date-time"})),

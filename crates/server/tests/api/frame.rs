@@ -88,6 +88,8 @@ async fn a_request_is_one_line_in_the_log_without_secrets() {
     let admin = server.admin();
     let log = Log::default();
     let writer = log.clone();
+    // While there is a single subscriber, an event that another thread meets first is judged by the subscriber of that thread, which has none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::fmt().json().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
     let made = async {
         let body = json!({"name": "logged"}).to_string();

@@ -12,8 +12,8 @@ use certctl_domain::renewal::RenewalPolicy;
 use certctl_domain::target::Target;
 use certctl_domain::team::Team;
 use certctl_store::db::sql;
-use certctl_store::table::{self, Kind, Stored, Table};
-use certctl_store::{agents, api_keys, audit, certificates, jobs};
+use certctl_store::table::{self, Filter, Kind, Stored, Table};
+use certctl_store::{StoreError, agents, api_keys, audit, certificates, jobs};
 use certctl_testkit::both_databases;
 
 use crate::common::TestStore;
@@ -48,14 +48,16 @@ async fn ask(store: &TestStore, table: &Table, query: ListQuery) {
     }
 }
 
-fn sample(kind: Kind) -> &'static str {
-    match kind {
+fn sample(filter: &Filter) -> String {
+    let sample = match filter.kind {
+        Kind::Text if !filter.words.is_empty() => return filter.words.join(","),
         Kind::Text => "a,b",
         Kind::Int => "7",
         Kind::Bool => "true",
         Kind::Time => "2026-01-31T12:00:00Z",
         Kind::Json => panic!("nobody can filter by something nested"),
-    }
+    };
+    sample.to_owned()
 }
 
 /// Columns that may be NULL, of a table on either database.
@@ -73,7 +75,7 @@ both_databases! {
         for table in ALL {
             ask(&store, &table, ListQuery { q: Some("100%_\\'".into()), ..ListQuery::default() }).await;
             for filter in table.filters {
-                let filters = vec![(filter.name.to_owned(), sample(filter.kind).to_owned())];
+                let filters = vec![(filter.name.to_owned(), sample(filter))];
                 ask(&store, &table, ListQuery { filters, ..ListQuery::default() }).await;
             }
             for name in table.sort_names() {
@@ -81,9 +83,26 @@ both_databases! {
                     ask(&store, &table, ListQuery { sort: Some(sort), ..ListQuery::default() }).await;
                 }
             }
-            let all = table.filters.iter().map(|filter| (filter.name.to_owned(), sample(filter.kind).to_owned())).collect();
+            let all = table.filters.iter().map(|filter| (filter.name.to_owned(), sample(filter))).collect();
             ask(&store, &table, ListQuery { q: Some("x".into()), filters: all, ..ListQuery::default() }).await;
         }
+    }
+
+    async fn a_word_that_no_row_can_have_is_refused_with_those_that_there_are(store: TestStore) {
+        let mut closed = 0;
+        for table in ALL {
+            for filter in table.filters.iter().filter(|filter| !filter.words.is_empty()) {
+                closed += 1;
+                for text in ["Splendid".to_owned(), format!("{},Splendid", filter.words[0]), filter.words[0].to_ascii_uppercase() + "X", String::new()] {
+                    let query = ListQuery { filters: vec![(filter.name.to_owned(), text)], ..ListQuery::default() };
+                    let refused = table::list_rows(store.db(), &table, &query, &Reach::everywhere(), |_, row| row.text("id")).await.unwrap_err();
+                    let StoreError::Query { field, message } = &refused else { panic!("{refused:?}") };
+                    assert_eq!(field, filter.name);
+                    assert!(message.contains(&filter.words.join(", ")), "{message}");
+                }
+            }
+        }
+        assert!(closed >= 8, "{closed}");
     }
 
     async fn an_order_by_what_may_be_missing_says_so(store: TestStore) {

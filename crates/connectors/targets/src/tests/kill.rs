@@ -18,7 +18,7 @@ const NAME: &str = "tests::kill::minus_nine_at_every_step";
 #[tokio::test(flavor = "multi_thread")]
 async fn minus_nine_at_every_step() {
     if let Some(task) = std::env::var_os(MARK) {
-        return die(task.to_str().unwrap()).await;
+        return die("NGINX", task.to_str().unwrap()).await;
     }
     let scene = scene().await;
     let target = scene.nginx.target(&scene.stage, json!({}));
@@ -28,14 +28,7 @@ async fn minus_nine_at_every_step() {
 
     for nth in 0..n_points {
         let new = scene.authority.issue("one.example.test");
-        std::fs::write(scene.stage.path("new.pem"), &new.fullchain).unwrap();
-        std::fs::write(scene.stage.path("new.key"), new.key.expose()).unwrap();
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args([NAME, "--exact", "--nocapture"])
-            .env(MARK, format!("{nth}:{}", scene.stage.root.display()))
-            .output()
-            .unwrap();
-        assert_eq!(output.status.signal(), Some(9), "{nth}: {}", String::from_utf8_lossy(&output.stdout));
+        killed(NAME, MARK, &scene.stage, &new, nth);
         assert!(served(&scene.nginx.address(), "one.example.test").await.is_some(), "{nth}: something is served all the time");
         scene.stage.recover().await;
         let installed = scene.stage.installed().fingerprint();
@@ -46,12 +39,24 @@ async fn minus_nine_at_every_step() {
     }
 }
 
-/// The child: deploys and kills itself at the point with this number.
-async fn die(task: &str) {
+/// Deploys in a child process, the same test again, which is killed at the point with this number.
+pub(super) fn killed(test: &str, mark: &str, stage: &Stage, new: &Issued, nth: usize) {
+    std::fs::write(stage.path("new.pem"), &new.fullchain).unwrap();
+    std::fs::write(stage.path("new.key"), new.key.expose()).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(mark, format!("{nth}:{}", stage.root.display()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(9), "{nth}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The child: deploys to a target of this kind and kills itself at the point with this number.
+pub(super) async fn die(kind: &str, task: &str) {
     let (nth, root) = task.split_once(':').unwrap();
     let nth: usize = nth.parse().unwrap();
     let stage = Stage::at(root.as_ref());
-    let target = TARGETS.build("NGINX", serde_json::from_str(&stage.read("target.json")).unwrap()).unwrap();
+    let target = TARGETS.build(kind, serde_json::from_str(&stage.read("target.json")).unwrap()).unwrap();
     let new = Issued { fullchain: stage.read("new.pem"), key: Secret::new(stage.read("new.key")) };
     let passed = AtomicUsize::new(0);
     let fault = move |_| {

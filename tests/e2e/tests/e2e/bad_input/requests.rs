@@ -51,7 +51,7 @@ both_databases! {
 
     async fn lists_that_are_asked_for_in_a_way_they_do_not_offer(world: World) {
         for query in
-            ["cursor=xyz", "colour=red", "sort=secret", "per_page=0", "per_page=501", "page=x", "fields=secret", "expires_before=tomorrow"]
+            ["cursor=xyz", "colour=red", "sort=secret", "per_page=0", "per_page=501", "page=x", "fields=secret", "expires_before=tomorrow", "status=Splendid"]
         {
             let problem = world.api.get(&format!("/api/v1/certificates?{query}")).await.fails_with(400, "invalid_query");
             assert_eq!(fields_of(&problem), [query.split('=').next().unwrap()], "{problem}");
