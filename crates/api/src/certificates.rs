@@ -3,8 +3,9 @@
 use certctl_domain::certificate::Version;
 use certctl_domain::ids::{CertificateId, JobId, OwnerId, TargetId, TeamId, VersionId};
 use certctl_domain::job::Job;
+use certctl_domain::secret::Secret;
 use certctl_domain::x509::{RevocationReason, Serial};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 /// `POST /api/v1/certificates/{id}/renew`
@@ -74,6 +75,31 @@ pub struct ExportedPem {
     pub chain_pem: String,
     /// Both.
     pub full_pem: String,
+}
+
+/// `POST /api/v1/certificates/{id}/export/pkcs12`; the answer is the file, which holds no key.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportPkcs12Request {
+    /// What the file is encrypted under, at most 256 characters; empty or absent is an empty password.
+    #[serde(default = "no_password", serialize_with = "exposed")]
+    #[schema(value_type = String, write_only)]
+    pub password: Secret<String>,
+}
+
+impl Default for ExportPkcs12Request {
+    fn default() -> Self {
+        Self { password: no_password() }
+    }
+}
+
+const fn no_password() -> Secret<String> {
+    Secret::new(String::new())
+}
+
+/// On its way to the server it has to be readable.
+fn exposed<S: Serializer>(secret: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
 }
 
 /// `POST /api/v1/certificates/bulk-renew`: the ids, or everything that fits all filters given.

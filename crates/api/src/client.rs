@@ -187,6 +187,14 @@ impl Client {
         String::from_utf8(bytes).map_err(|_| self.answer("it is not UTF-8"))
     }
 
+    /// POST, whose answer is a file.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn file(&self, path: &str, body: &impl Serialize) -> Result<Vec<u8>, ClientError> {
+        self.bytes(Method::POST, path, &[], Some(body)).await
+    }
+
     async fn json<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -23,6 +23,16 @@ pub(crate) fn secret(file: &Path) -> Result<Secret<String>, Failure> {
     Ok(Secret::new(secret))
 }
 
+/// The password in a file or on standard input: its first line, which may have blanks in it.
+pub(crate) fn password(file: &Path) -> Result<Secret<String>, Failure> {
+    let text = Secret::new(text(file)?);
+    let line = text.expose().lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(Failure::usage(format!("{} holds no password in its first line", named(file))));
+    }
+    Ok(Secret::new(line.to_owned()))
+}
+
 /// A JSON or YAML object in a file or on standard input. JSON is YAML.
 pub(crate) fn object(file: &Path) -> Result<serde_json::Map<String, Value>, Failure> {
     let fail = |why: &str| Failure::usage(format!("{} is not a JSON or YAML object: {why}", named(file)));
@@ -74,6 +84,18 @@ mod tests {
         let path = folder.path().join("in");
         write(&path, content.as_bytes(), Readers::Owner).unwrap();
         (folder, path)
+    }
+
+    #[test]
+    fn a_password_is_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        for (content, password) in [("with a blank \nand more", "with a blank "), ("Größe\r\n", "Größe")] {
+            crate::files::write(&path, content.as_bytes(), crate::files::Readers::Owner).unwrap();
+            assert_eq!(super::password(&path).unwrap().expose(), password);
+        }
+        crate::files::write(&path, b"\nsecond", crate::files::Readers::Owner).unwrap();
+        assert_eq!(super::password(&path).unwrap_err().exit_code(), 2);
     }
 
     #[test]

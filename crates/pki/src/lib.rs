@@ -16,6 +16,7 @@ pub mod key;
 pub mod lint;
 pub mod ocsp;
 pub mod pem;
+pub mod pkcs12;
 pub mod public_key;
 pub mod signer;
 pub mod verify;

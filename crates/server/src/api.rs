@@ -24,5 +24,5 @@ pub(crate) use frame::not_found;
 pub use list::{ListParams, Rows, RowsParams};
 pub use operation::{Described, Operation, Part, Required};
 pub use parts::{IfMatch, Named, Path, Peer, Query, Unnamed};
-pub use reply::{Accepted, Also, Created, Json, Listing, MediaType, Ndjson, NoContent, One, OpenMetrics, Plain, Reply, Text};
+pub use reply::{Accepted, Also, Created, File, Json, Listing, MediaType, Ndjson, NoContent, One, OpenMetrics, Pkcs12, Plain, Reply, Text};
 pub use router::{Api, Route};

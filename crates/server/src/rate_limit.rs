@@ -11,6 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use certctl_domain::time::Timestamp;
+use certctl_engine::auth::token::Token;
 use certctl_engine::{Error, ErrorKind};
 
 use crate::problem::Problem;
@@ -135,9 +136,8 @@ pub async fn limit(State(state): State<AppState>, request: Request, next: Next) 
 
 fn caller(request: &Request, address: Option<IpAddr>) -> Caller {
     let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|text| text.split_once(' '));
-    // Only the part that may be shown is kept: `ck_<id>`.
-    let public = token.and_then(|(_, token)| token.trim().rsplit_once('_')).map(|(public, _)| public.chars().take(160).collect());
-    public.map_or(Caller::Address(address), Caller::Token)
+    // Only the part that may be shown is kept: `ck_<id>`. What is no token of ours is counted by where it comes from.
+    token.and_then(|(_, token)| Token::parse(token.trim())).map_or(Caller::Address(address), |token| Caller::Token(token.public_part()))
 }
 
 fn too_many(code: &'static str, what: &str, wait: u64) -> Response {
@@ -150,6 +150,8 @@ const MOST_BUCKETS: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -181,6 +183,19 @@ mod tests {
         assert_eq!(limiter.may_try(address, at(0)), Some(30));
         assert_eq!(limiter.may_try(address, at(31)), None);
         assert_eq!(limiter.may_try("192.0.2.2".parse().unwrap(), at(0)), None);
+    }
+
+    #[test]
+    fn of_a_token_only_the_part_that_may_be_shown_is_kept() {
+        let with = |authorization: &str| {
+            caller(&Request::get("/").header(header::AUTHORIZATION, authorization).body(Body::empty()).unwrap(), None)
+        };
+        // The secret is base64url, in which `_` is a letter like any other.
+        let token = format!("ck_1_{}_{}", "a".repeat(20), "b".repeat(22));
+        assert_eq!(with(&format!("Bearer {token}")), Caller::Token("ck_1".to_owned()));
+        for other in ["Bearer", "Bearer x_y", "Basic dXNlcjpwYXNzd29yZA=="] {
+            assert_eq!(with(other), Caller::Address(None), "{other}");
+        }
     }
 
     #[test]

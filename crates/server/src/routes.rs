@@ -127,6 +127,11 @@ pub fn routes() -> Api {
     api.get("/api/v1/certificates/{id}/explain", "Say why a certificate is as it is", certificates::explain);
     api.get("/api/v1/certificates/{id}/deployments", "List the targets of a certificate", certificates::deployments);
     api.get("/api/v1/certificates/{id}/export/pem", "Get the newest version with its chain", certificates::export_pem);
+    api.post(
+        "/api/v1/certificates/{id}/export/pkcs12",
+        "Get the newest version with its chain as a PKCS#12 file without a key",
+        certificates::export_pkcs12,
+    );
     api.post("/api/v1/certificates/{id}/renew", "Issue a new version now", certificates::renew).problem(StatusCode::CONFLICT);
     api.post("/api/v1/certificates/{id}/deploy", "Put the version in use on its targets again", certificates::deploy)
         .problem(StatusCode::CONFLICT);

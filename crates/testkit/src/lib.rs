@@ -14,3 +14,14 @@ mod wait;
 pub use database::{Database, Engine};
 pub use programs::require_program;
 pub use wait::{wait_for, wait_until};
+
+/// The part of a key, credential or token that may stand nowhere: what follows `ck_<id>_`. It may have a `_` in it.
+///
+/// # Panics
+/// When it is too short to be searched for without being found by chance.
+#[must_use]
+pub fn secret_of(token: &str) -> &str {
+    let secret = token.trim().splitn(3, '_').nth(2).unwrap_or_default();
+    assert!(secret.len() >= 16, "no secret, or one so short that it is found everywhere");
+    secret
+}

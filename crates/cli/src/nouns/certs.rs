@@ -47,8 +47,8 @@ pub(crate) enum Command {
     /// List the issued versions of a certificate
     #[command(after_help = "Examples:\n  certctl certs versions web\n  certctl certs versions web --state current -o json")]
     Versions(versions::Versions),
-    /// Print a certificate and its chain in PEM
-    #[command(after_help = "Examples:\n  certctl certs export web > web.pem\n  certctl certs export web --part chain --out chain.pem")]
+    /// Print a certificate and its chain in PEM, or write them into a PKCS#12 file
+    #[command(after_help = export::EXAMPLES)]
     Export(export::Export),
     /// Submit a CSR for a certificate whose key no agent holds
     #[command(

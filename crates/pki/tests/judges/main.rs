@@ -13,6 +13,8 @@ mod ocsp;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
+mod pkcs12;
+#[cfg(test)]
 mod read;
 #[cfg(test)]
 mod requests;

@@ -19,7 +19,7 @@ use crate::problem::{Answer, Problem};
 /// An answer that describes itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an answer that describes itself",
-    note = "answers are Json, One, Listing, Created, Accepted, NoContent, Ndjson and Text"
+    note = "answers are Json, One, Listing, Created, Accepted, NoContent, Ndjson, File and Text"
 )]
 pub trait Reply: IntoResponse {
     /// Writes down what it is.
@@ -80,6 +80,14 @@ pub struct Ndjson {
     body: Body,
 }
 
+/// 200 with a file of a media type.
+#[derive(Debug)]
+pub struct File<M> {
+    name: String,
+    bytes: Vec<u8>,
+    media: PhantomData<M>,
+}
+
 /// 200 with text of a media type.
 #[derive(Debug)]
 pub struct Text<M> {
@@ -97,12 +105,20 @@ pub trait MediaType {
 #[derive(Debug, Clone, Copy)]
 pub struct Plain;
 
+/// `application/x-pkcs12`
+#[derive(Debug, Clone, Copy)]
+pub struct Pkcs12;
+
 /// OpenMetrics.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenMetrics;
 
 impl MediaType for Plain {
     const NAME: &'static str = "text/plain; charset=utf-8";
+}
+
+impl MediaType for Pkcs12 {
+    const NAME: &'static str = "application/x-pkcs12";
 }
 
 impl MediaType for OpenMetrics {
@@ -176,6 +192,13 @@ impl Ndjson {
     }
 }
 
+impl<M> File<M> {
+    /// A file of that name.
+    pub fn new(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self { name: name.into(), bytes, media: PhantomData }
+    }
+}
+
 impl<M> Text<M> {
     /// A text.
     pub fn new(text: impl Into<String>) -> Self {
@@ -241,8 +264,15 @@ impl IntoResponse for Ndjson {
     fn into_response(self) -> Response {
         let mut response = self.body.into_response();
         set(&mut response, header::CONTENT_TYPE, "application/x-ndjson");
-        set(&mut response, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{}\"", self.name));
-        response
+        saved_as(response, &self.name)
+    }
+}
+
+impl<M: MediaType> IntoResponse for File<M> {
+    fn into_response(self) -> Response {
+        let mut response = self.bytes.into_response();
+        set(&mut response, header::CONTENT_TYPE, M::NAME);
+        saved_as(response, &self.name)
     }
 }
 
@@ -309,6 +339,13 @@ impl Reply for Ndjson {
     }
 }
 
+impl<M: MediaType> Reply for File<M> {
+    fn describe(operation: &mut Operation) {
+        let content = json!({M::NAME: {"schema": {"type": "string", "format": "binary"}}});
+        operation.gives(200, json!({"description": "A file", "content": content}));
+    }
+}
+
 impl<M: MediaType> Reply for Text<M> {
     fn describe(operation: &mut Operation) {
         let media = M::NAME.split(';').next().unwrap_or(M::NAME);
@@ -363,6 +400,11 @@ fn tagged(mut response: Response, revision: i64) -> Response {
 
 fn located(mut response: Response, location: &str) -> Response {
     set(&mut response, header::LOCATION, location);
+    response
+}
+
+fn saved_as(mut response: Response, name: &str) -> Response {
+    set(&mut response, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{name}\""));
     response
 }
 

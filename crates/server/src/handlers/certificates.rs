@@ -2,23 +2,28 @@
 
 use certctl_api::certificates::{
     BulkEnqueuedJob, BulkError, BulkReassignRequest, BulkReassignResult, BulkRenewRequest, BulkRenewResult, BulkRevokeRequest,
-    BulkRevokeResult, DeployRequest, ExportedPem, RenewRequest, RevokeRequest, Revoked, SubmitCsrRequest, WorkAccepted,
+    BulkRevokeResult, DeployRequest, ExportPkcs12Request, ExportedPem, RenewRequest, RevokeRequest, Revoked, SubmitCsrRequest,
+    WorkAccepted,
 };
 use certctl_domain::auth::perm;
 use certctl_domain::certificate::{Certificate, Explanation, Version};
-use certctl_domain::ids::CertificateId;
+use certctl_domain::ids::{CertificateId, Id as _};
 use certctl_domain::job::Job;
+use certctl_domain::noun::Refusal;
 use certctl_domain::target::Target;
 use certctl_engine::bulk::{self, Each, Selection};
 use certctl_engine::revoke::What;
-use certctl_engine::{Error, certificates, crud, explain, revoke};
+use certctl_engine::{Ctx, Error, certificates, crud, explain, revoke};
 use certctl_pki::chain::Chain;
+use certctl_pki::pkcs12::{self, Pkcs12Error};
 use certctl_store::certificates::VERSIONS;
 use certctl_store::table::Table;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::{Accepted, Authorized, Body, Created, Draft, IfMatch, Json, Listing, Named, NoContent, OptionalBody, Rows, RowsParams};
+use crate::api::{
+    Accepted, Authorized, Body, Created, Draft, File, IfMatch, Json, Listing, Named, NoContent, OptionalBody, Pkcs12, Rows, RowsParams,
+};
 use crate::problem::Answer;
 
 /// The targets of a certificate.
@@ -148,9 +153,34 @@ pub async fn explain(ctx: Authorized<perm::CertRead>, Named(id): Named<Certifica
 /// # Errors
 /// As [`create`].
 pub async fn export_pem(ctx: Authorized<perm::CertRead>, Named(id): Named<Certificate>) -> Answer<Json<ExportedPem>> {
-    let version = certificates::current(&ctx, &id).await?;
-    let chain = Chain::parse_pem(&version.pem_chain).map_err(|e| Error::internal("a version's chain cannot be read").because(e))?;
+    let chain = current_chain(&ctx, &id).await?;
     Ok(Json(ExportedPem { cert_pem: chain.leaf().to_pem(), chain_pem: chain.intermediates_pem(), full_pem: chain.to_pem() }))
+}
+
+/// Gives the newest version with its chain as a PKCS#12 file without a key.
+///
+/// # Errors
+/// As [`create`]; and when the format cannot write the password down.
+pub async fn export_pkcs12(
+    ctx: Authorized<perm::CertRead>,
+    Named(id): Named<Certificate>,
+    OptionalBody(body): OptionalBody<ExportPkcs12Request>,
+) -> Answer<File<Pkcs12>> {
+    let chain = current_chain(&ctx, &id).await?;
+    let name = format!("{id}.p12");
+    // Deriving a key from a password is meant to take a while: not between other callers' requests.
+    let written = tokio::task::spawn_blocking(move || pkcs12::trust_store(&chain, id.as_str(), body.password.expose())).await;
+    match written {
+        Ok(Ok(file)) => Ok(File::new(name, file)),
+        Ok(Err(error @ Pkcs12Error::Password)) => Err(Refusal::field("password", error).into()),
+        Ok(Err(error)) => Err(Error::internal("a PKCS#12 file cannot be written").because(error).into()),
+        Err(error) => Err(Error::internal("a PKCS#12 file was not written to its end").because(error).into()),
+    }
+}
+
+async fn current_chain(ctx: &Ctx, id: &CertificateId) -> Answer<Chain> {
+    let version = certificates::current(ctx, id).await?;
+    Ok(Chain::parse_pem(&version.pem_chain).map_err(|e| Error::internal("a version's chain cannot be read").because(e))?)
 }
 
 /// Renews every certificate that fits.

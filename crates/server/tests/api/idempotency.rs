@@ -1,6 +1,6 @@
 //! A POST that is sent twice under one key is done once.
 
-use certctl_testkit::both_databases;
+use certctl_testkit::{both_databases, secret_of};
 use serde_json::json;
 use time::Duration;
 
@@ -50,7 +50,7 @@ both_databases! {
         let send = async || admin.send("POST", "/api/v1/auth/apikeys", &[("idempotency-key", "k")], Some("{}".to_owned())).await.is(201);
         let (first, again) = (send().await.json(), send().await.json());
         assert_eq!(first, again);
-        let secret = first["key_value"].as_str().unwrap().rsplit('_').next().unwrap().as_bytes();
+        let secret = secret_of(first["key_value"].as_str().unwrap()).as_bytes();
         if let Some(file) = server.store.database().file() {
             for file in [file.clone(), file.with_extension("db-wal")] {
                 let bytes = std::fs::read(&file).unwrap();

@@ -10,6 +10,7 @@ mod bad_input;
 mod bootstrap;
 mod contract;
 mod crud;
+mod export;
 mod frame;
 mod http01;
 mod idempotency;

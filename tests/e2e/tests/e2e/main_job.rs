@@ -54,6 +54,12 @@ both_databases! {
         openssl
             .run(&format!("verify -x509_strict -purpose sslserver -verify_hostname {name} -CAfile {path} -untrusted full.pem full.pem"))
             .await;
+        let (password, file) = (home.write("password", "correct horse\n"), home.join("web.p12"));
+        let (password, file) = (password.to_str().unwrap(), file.to_str().unwrap());
+        cli.run(&["certs", "export", "web", "--pkcs12", "--password-file", password, "--out", file]).await.ok();
+        let read = openssl.run(&format!("pkcs12 -in {file} -passin file:{password}")).await;
+        assert_eq!(read.matches("BEGIN CERTIFICATE").count(), 2, "{read}");
+        assert!(!read.contains("PRIVATE KEY"), "{read}");
     }
 
     async fn the_key_never_leaves_the_agent_and_is_for_its_owner_alone(world: World) {

@@ -75,6 +75,7 @@ pub(super) const TABLE: &[(&str, Who)] = &[
     ("GET /api/v1/certificates/{id}/deployments", Holds("cert.read")),
     ("GET /api/v1/certificates/{id}/explain", Holds("cert.read")),
     ("GET /api/v1/certificates/{id}/export/pem", Holds("cert.read")),
+    ("POST /api/v1/certificates/{id}/export/pkcs12", Holds("cert.read")),
     ("POST /api/v1/certificates/{id}/renew", Holds("cert.issue")),
     ("POST /api/v1/certificates/{id}/revoke", Holds("cert.revoke")),
     ("GET /api/v1/certificates/{id}/versions", Holds("cert.read")),

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use certctl_testkit::secret_of;
 use tempfile::TempDir;
 
 use super::files::{names_in, write};
@@ -42,7 +43,7 @@ impl Home {
 
     /// From now on the secret part of this key, credential or token may stand in no log; the parts before it are there to be found.
     pub(crate) fn plant_key(&self, key: &str) {
-        self.plant(key.trim().splitn(3, '_').nth(2).unwrap());
+        self.plant(secret_of(key));
     }
 
     /// From now on this may stand in no log.
