@@ -15,7 +15,7 @@ use certctl_store::ocsp as rows;
 
 use crate::ctx::Ctx;
 use crate::error::{Error, ErrorKind, Result};
-use crate::publication::{Ca, Published};
+use crate::publication::{Ca, Published, backdated};
 
 pub use answers::{Answers, Kept};
 pub use counts::{Counts, Outcome};
@@ -153,12 +153,11 @@ impl Asked<'_> {
     async fn sign(&self, ca: &Ca, statuses: &[(&CertId, CertStatus)], nonce: Option<&Nonce>) -> Result<(Arc<[u8]>, Timestamp, Timestamp)> {
         let responder = self.ctx.engine().shelf().responders.get(self.ctx, ca).await?;
         let produced_at = self.now.whole_seconds();
-        // Good for clients whose clocks run late, but not from before the certificate was revoked.
         let revoked_at = statuses.iter().filter_map(|(_, status)| match status {
             CertStatus::Revoked { at, .. } => Some(at.whole_seconds()),
             CertStatus::Good | CertStatus::Unknown => None,
         });
-        let this_update = revoked_at.max().unwrap_or(Timestamp::UNIX_EPOCH).max(produced_at.saturating_sub(BACKDATE)).min(produced_at);
+        let this_update = backdated(produced_at, revoked_at.max());
         let lifetime = self.ctx.engine().options().publication.ocsp_lifetime;
         let next_update = produced_at.saturating_add(lifetime).min(responder.not_after());
         let singles: Vec<Single<'_>> =
@@ -181,5 +180,3 @@ fn trouble(error: &Error) -> Refusal {
     tracing::warn!(error = %error, cause, "an OCSP request cannot be answered");
     if error.kind == ErrorKind::Unavailable { Refusal::TryLater } else { Refusal::InternalError }
 }
-
-const BACKDATE: time::Duration = time::Duration::minutes(5);

@@ -5,6 +5,7 @@ mod shelf;
 
 use certctl_domain::ids::IssuerId;
 use certctl_domain::issuer::Issuer;
+use certctl_domain::time::Timestamp;
 use certctl_domain::x509::UriName;
 use certctl_pki::authority::Publication;
 
@@ -101,6 +102,14 @@ pub async fn of(ctx: &Ctx, issuer: &Issuer) -> Result<Publication> {
     let crl = list.url.unwrap_or_else(|| base.crl(&issuer.id, list.shard));
     Ok(Publication { ocsp: uri(base.ocsp(&issuer.id))?, ca_issuers: uri(base.ca(&issuer.id, list.shard))?, crl: uri(crl)? })
 }
+
+/// What a list or an answer made now says of when it was true: good at once for clients whose clocks run late, but not from before the
+/// newest revocation that it tells of.
+pub(crate) fn backdated(now: Timestamp, newest_revocation: Option<Timestamp>) -> Timestamp {
+    newest_revocation.unwrap_or(Timestamp::UNIX_EPOCH).max(now.saturating_sub(BACKDATE)).min(now)
+}
+
+const BACKDATE: time::Duration = time::Duration::minutes(5);
 
 /// Below this everything is published, on every listener.
 pub const ROOT: &str = "/.well-known/pki/";

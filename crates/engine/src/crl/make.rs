@@ -20,7 +20,7 @@ use super::due::{Facts, has_aged, is_due};
 use super::parts;
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::publication::Ca;
+use crate::publication::{Ca, backdated};
 
 /// Makes every list that is due; gives how many. One CA that cannot sign does not keep the others back.
 ///
@@ -123,7 +123,7 @@ impl Making<'_> {
         let distribution_point = list.url.as_deref().map(UriName::parse).transpose();
         let spec = CrlSpec {
             number: u64::try_from(number).unwrap_or_default(),
-            this_update: now.saturating_sub(BACKDATE),
+            this_update: backdated(now, entries.newest()),
             next_update: now.saturating_add(ctx.engine().options().publication.crl_lifetime),
             distribution_point: distribution_point.map_err(|e| Error::internal(internal("has an impossible address")).because(e))?,
         };
@@ -187,6 +187,4 @@ impl Making<'_> {
     }
 }
 
-/// A list must be good for clients whose clocks run late from the moment at which it is there.
-const BACKDATE: time::Duration = time::Duration::minutes(5);
 const PAGE: i64 = 2_000;

@@ -22,6 +22,7 @@ pub struct Entry {
 pub struct Entries {
     der: Vec<u8>,
     count: usize,
+    newest: Option<Timestamp>,
 }
 
 impl Entries {
@@ -42,7 +43,14 @@ impl Entries {
         self.der.extend_from_slice(time);
         self.der.extend_from_slice(extensions);
         self.count += 1;
+        self.newest = self.newest.max(Some(entry.revoked_at.whole_seconds()));
         Ok(())
+    }
+
+    /// The latest revocation among them, in whole seconds as it is written.
+    #[must_use]
+    pub const fn newest(&self) -> Option<Timestamp> {
+        self.newest
     }
 
     /// How many there are.

@@ -10,6 +10,7 @@ mod cli;
 mod harness;
 mod imported_ca;
 mod main_job;
+mod revocation;
 mod runbook;
 mod server_life;
 mod sites;

@@ -122,6 +122,9 @@ both_databases! {
         assert_eq!(lists_made(&house).await, 0, "gathered for half of the delay");
         house.clock.advance(Duration::seconds(14));
         assert_eq!(lists_made(&house).await, 1);
+        let edition = list(&house.engine, Some(0)).await.edition.clone();
+        let revoked_at = house.engine.now().saturating_sub(Duration::seconds(14));
+        assert_eq!(edition.this_update, revoked_at.whole_seconds(), "no list is older than what it tells of");
         house.clock.advance(Duration::hours(12) - Duration::seconds(16));
         assert_eq!(lists_made(&house).await, 0);
         house.clock.advance(Duration::seconds(1));

@@ -13,6 +13,7 @@ mod ports;
 mod process;
 mod server;
 mod world;
+mod zlint;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub(crate) use ports::free_port;
 pub(crate) use process::{Process, Ran, command, product, run, run_with_input};
 pub(crate) use server::{Server, Setup};
 pub(crate) use world::{Site, World};
+pub(crate) use zlint::lint;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(120);

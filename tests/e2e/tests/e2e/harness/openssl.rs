@@ -19,6 +19,11 @@ impl Openssl {
         Self { home: Arc::clone(home), folder }
     }
 
+    /// Whose folder it is in.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// A file in its folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
