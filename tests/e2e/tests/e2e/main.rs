@@ -10,6 +10,7 @@ mod cli;
 mod harness;
 mod imported_ca;
 mod main_job;
+mod replicas;
 mod revocation;
 mod runbook;
 mod server_life;
