@@ -48,7 +48,7 @@ async fn a_running_haproxy_takes_up_the_certificate_without_a_reload() {
     scene.stage.script("restart", &format!("kill -USR2 $(cat {})", scene.stage.text("pid")));
     let worker = scene.worker();
     std::process::Command::new(scene.stage.path("restart")).status().unwrap();
-    eventually("another worker serves", async || scene.worker() != worker).await;
+    scene.reloaded(&worker).await;
     scene.assert_served(&new).await;
 }
 
@@ -87,7 +87,7 @@ async fn where_it_cannot_be_told_it_is_reloaded() {
         let report = scene.stage.deploy(&*scene.target(settings), &new).await;
         assert_eq!((&report.outcome, &report.proof), (&Outcome::Deployed, &Proof::Observed), "{report:#?}");
         assert_eq!(scene.reloads(), reloads + 1, "{report:#?}");
-        eventually("another worker serves", async || scene.worker() != worker).await;
+        scene.reloaded(&worker).await;
         match warning {
             None => assert!(report.warnings.is_empty(), "{:?}", report.warnings),
             Some(words) => assert!(report.warnings.iter().any(|warning| warning.contains(words)), "{:?}", report.warnings),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::process::{DIRECTORY, FILES, SSL, Scene};
 use crate::deploy::{Point, with_faults};
-use crate::tests::support::{eventually, served};
+use crate::tests::support::served;
 
 /// Every point that a deployment passes.
 pub(super) async fn points(scene: &Scene, target: &dyn Target) -> Vec<Point> {
@@ -105,7 +105,7 @@ async fn a_haproxy_that_starts_in_between_loads_no_staged_file_and_no_backup() {
         assert!(with_faults(move |p| p == point, scene.stage.deploy(&*target, &new)).await.is_none());
         let worker = scene.worker();
         std::process::Command::new(scene.stage.path("reload")).status().unwrap();
-        eventually("another worker serves", async || scene.worker() != worker).await;
+        scene.reloaded(&worker).await;
         assert_eq!(scene.known(), SSL, "{point:?}");
         scene.stage.recover().await;
         assert!(scene.stage.deploy(&*target, &new).await.succeeded());

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use certctl_connector_core::material::{Material, leaf_in};
 use certctl_connector_core::target::Target;
@@ -74,7 +75,7 @@ impl Scene {
 
     pub(super) async fn run(&mut self) {
         let mut command = Command::new("haproxy");
-        command.args(["-W", "-f"]).arg(self.stage.path("haproxy.cfg"));
+        command.args(["-W", "-S"]).arg(self.stage.path("master.sock")).arg("-f").arg(self.stage.path("haproxy.cfg"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.expect("haproxy (package haproxy) must be installed");
         fs::write(self.stage.path("pid"), child.id().to_string()).unwrap();
@@ -82,6 +83,25 @@ impl Scene {
         eventually("HAProxy listens", async || UnixStream::connect(self.stage.path("admin.sock")).is_ok()).await;
         let address = self.address();
         eventually("HAProxy serves", async || tokio::net::TcpStream::connect(&address).await.is_ok()).await;
+        self.listens_to_signals().await;
+    }
+
+    /// Waits until another process serves, and the next reload would be heard.
+    pub(super) async fn reloaded(&self, worker: &str) {
+        eventually("another worker serves", async || self.worker() != worker).await;
+        self.listens_to_signals().await;
+    }
+
+    /// The master starts anew with each reload, and a signal that comes before it is through is lost. It answers when it is.
+    async fn listens_to_signals(&self) {
+        let answers = || {
+            let mut stream = UnixStream::connect(self.stage.path("master.sock"))?;
+            // A connection that a dying master took is never answered.
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"show proc\n")?;
+            stream.read(&mut [0; 512])
+        };
+        eventually("HAProxy's master answers", async || answers().is_ok_and(|length: usize| length > 0)).await;
     }
 
     pub(super) fn address(&self) -> String {
