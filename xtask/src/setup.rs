@@ -1,9 +1,8 @@
 //! `cargo xtask setup`: brings what the tests and the demo need onto a Debian machine, says what it does, and does nothing twice.
 
 mod apt;
+mod golang;
 mod needs;
-mod pebble;
-mod zlint;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,6 +10,7 @@ use std::time::Instant;
 use crate::failure::Failure;
 use crate::say;
 
+use self::golang::Module;
 use self::needs::Need;
 
 pub(crate) use self::needs::nginx;
@@ -28,12 +28,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     say::title("What the tests and the demo need");
     let missing: Vec<&Need> = needs::ALL.iter().filter(|need| report(need).is_none()).collect();
     let tools = tools_dir()?;
-    let unbuilt: Vec<&Built> = BUILT.iter().filter(|built| report_built(built, &tools).is_none()).collect();
+    let unbuilt: Vec<&Module> = golang::ALL.iter().filter(|built| report_built(built, &tools).is_none()).collect();
     if missing.is_empty() && unbuilt.is_empty() {
         return Ok(());
     }
     let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
-    if !unbuilt.is_empty() && zlint::go().is_none() {
+    if !unbuilt.is_empty() && golang::go().is_none() {
         packages.push("golang-go");
     }
     if args.check {
@@ -48,30 +48,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     for built in unbuilt {
         let started = Instant::now();
         say::line(format_args!("  … {}: building it with Go into {}", built.name, tools.display()));
-        let version = (built.install)(&tools)?;
+        let version = built.install(&tools)?;
         say::held(format_args!("{} {version}", built.name), started.elapsed());
     }
     Ok(())
 }
 
-/// A program that Go builds, since no Debian package has it.
-struct Built {
-    name: &'static str,
-    /// Completes "needed ...".
-    why: &'static str,
-    /// The version that is there.
-    installed: fn(&Path) -> Option<String>,
-    /// Builds it, and says which version.
-    install: fn(&Path) -> Result<String, Failure>,
-}
-
-const BUILT: [Built; 2] = [
-    Built { name: "zlint", why: "to lint what the CA issues", installed: zlint::installed, install: zlint::install },
-    Built { name: "pebble", why: "as an ACME CA that misbehaves", installed: pebble::installed, install: pebble::install },
-];
-
-fn report_built(built: &Built, tools: &Path) -> Option<String> {
-    let found = (built.installed)(tools);
+fn report_built(built: &Module, tools: &Path) -> Option<String> {
+    let found = built.installed(tools);
     match &found {
         Some(version) => say::line(format_args!("  ✓ {}: {version} in {}", built.name, tools.display())),
         None => say::line(format_args!("  ✗ {}: missing, needed {}", built.name, built.why)),

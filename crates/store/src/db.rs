@@ -345,12 +345,11 @@ impl Db {
     pub async fn open(options: &OpenOptions) -> Result<Self, StoreError> {
         let url = options.url.expose();
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let connect = PgConnectOptions::from_str(url).map_err(|_| StoreError::Url)?.application_name("certctl").options([
-                ("statement_timeout", "60s"),
-                ("idle_in_transaction_session_timeout", "60s"),
-                ("lock_timeout", "30s"),
-            ]);
+            // A pooler such as pgbouncer refuses parameters that it does not know: they are set when the connection is there.
+            let connect =
+                PgConnectOptions::from_str(url).map_err(|_| StoreError::Url)?.application_name("certctl").extra_float_digits(None);
             let pool = PgPoolOptions::new()
+                .after_connect(|connection, _| Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) }))
                 .max_connections(options.max_connections.max(2))
                 .acquire_timeout(options.acquire_timeout)
                 .connect_with(connect)
@@ -518,3 +517,6 @@ impl Tx {
         Ok(())
     }
 }
+
+/// What every session on PostgreSQL begins with: nobody waits for ever.
+const SESSION: &str = "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'";

@@ -3,13 +3,14 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::programs::require_program;
+use crate::running::Running;
 use crate::wait::wait_until;
 
 /// How a pebble is to be.
@@ -17,12 +18,16 @@ use crate::wait::wait_until;
 pub struct PebbleSetup {
     /// The port on 127.0.0.1 at which it looks for HTTP challenges; none listens where it is 0.
     pub http_port: u16,
+    /// The port on 127.0.0.1 at which it looks for TLS challenges; none listens where it is 0.
+    pub tls_port: u16,
     /// Whom it asks for names. Without one, a name server of its own says that every name is 127.0.0.1.
     pub dns: Option<SocketAddr>,
     /// Whether accounts need this external binding: key identifier, and key in base64url.
     pub binding: Option<(String, String)>,
     /// Roots beside the first.
     pub alternate_roots: u8,
+    /// Whether it takes its time, as it does when nobody tells it not to.
+    pub slow: bool,
 }
 
 /// A pebble that runs until it is dropped.
@@ -57,22 +62,23 @@ impl Pebble {
             setup.binding.as_ref().map_or(String::new(), |(kid, key)| format!(r#","externalAccountMACKeys":{{"{kid}":"{key}"}}"#));
         let config = format!(
             r#"{{"pebble":{{"listenAddress":"{listen}","managementListenAddress":"{management}","certificate":"cert.pem","privateKey":"key.pem",
-                "httpPort":{},"tlsPort":1,"ocspResponderURL":"","externalAccountBindingRequired":{}{bindings},
+                "httpPort":{},"tlsPort":{},"ocspResponderURL":"","externalAccountBindingRequired":{}{bindings},
                 "retryAfter":{{"authz":1,"order":1}},"keyAlgorithm":"ecdsa","profiles":{{
                 "default":{{"description":"usual","validityPeriod":7776000}},"shortlived":{{"description":"short","validityPeriod":518400}}}}}}}}"#,
             setup.http_port,
+            setup.tls_port,
             setup.binding.is_some(),
         );
         write(&folder.path().join("config.json"), &config);
-        let pebble = Running::start(
-            command("pebble", folder.path())
-                .args(["-config", "config.json", "-dnsserver", &dns.to_string()])
-                // The waits of a real CA teach nothing here; refused nonces (5 %) stay, and every name is proven anew.
-                .env("PEBBLE_VA_NOSLEEP", "1")
-                .env("PEBBLE_AUTHZREUSE", "0")
-                .env("PEBBLE_ALTERNATE_ROOTS", setup.alternate_roots.to_string()),
-            &folder.path().join("pebble.log"),
-        );
+        let mut program = command("pebble", folder.path());
+        program.args(["-config", "config.json", "-dnsserver", &dns.to_string()]);
+        // Refused nonces (5 %) stay, and every name is proven anew.
+        program.env("PEBBLE_AUTHZREUSE", "0").env("PEBBLE_ALTERNATE_ROOTS", setup.alternate_roots.to_string());
+        if !setup.slow {
+            // The waits of a real CA teach nothing to most tests.
+            program.env("PEBBLE_VA_NOSLEEP", "1");
+        }
+        let pebble = Running::start(&mut program, &folder.path().join("pebble.log"));
         let this = Self { _pebble: pebble, _names: names, folder, listen, trust_pem };
         wait_until("pebble to answer", PATIENCE, async || TcpStream::connect(listen).await.is_ok()).await;
         this
@@ -112,6 +118,61 @@ impl Pebble {
     #[must_use]
     pub fn accounts(&self) -> usize {
         self.log().lines().filter(|line| line.contains("accounts in memory")).count()
+    }
+}
+
+/// A step-ca with an ACME provisioner; it runs until it is dropped.
+#[derive(Debug)]
+pub struct StepCa {
+    _names: Running,
+    _step_ca: Running,
+    _folder: tempfile::TempDir,
+    listen: SocketAddr,
+    trust_pem: String,
+}
+
+impl StepCa {
+    /// Starts it, with a root and an intermediate of its own. It looks for HTTP challenges at this port, and every name is 127.0.0.1.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start.
+    pub async fn start(http_port: u16) -> Self {
+        let folder = tempfile::tempdir().unwrap_or_else(|e| panic!("no temporary folder: {e}"));
+        let (here, listen) = (folder.path(), free_address());
+        let trust_pem = ca_files(here);
+        let config = format!(
+            r#"{{"root":"root.pem","crt":"intermediate.pem","key":"intermediate.key","address":"{listen}","dnsNames":["127.0.0.1","localhost"],
+                "logger":{{"format":"json"}},"db":{{"type":"badgerv2","dataSource":"db"}},
+                "authority":{{"provisioners":[{{"type":"ACME","name":"acme"}}]}}}}"#
+        );
+        write(&here.join("ca.json"), &config);
+        let (names, dns) = challenge_names(here).await;
+        let step_ca = Running::start(
+            command("step-ca", here).env("HOME", here).env("STEPPATH", here).args([
+                "ca.json",
+                "--insecure",
+                "--resolver",
+                &dns.to_string(),
+                "--acme-http-port",
+                &http_port.to_string(),
+            ]),
+            &here.join("step-ca.log"),
+        );
+        let this = Self { _names: names, _step_ca: step_ca, _folder: folder, listen, trust_pem };
+        wait_until("step-ca to answer", PATIENCE, async || TcpStream::connect(listen).await.is_ok()).await;
+        this
+    }
+
+    /// Where its directory is.
+    #[must_use]
+    pub fn directory_url(&self) -> String {
+        format!("https://{}/acme/acme/directory", self.listen)
+    }
+
+    /// Its root, which its own HTTPS certificate chains to as well.
+    #[must_use]
+    pub fn trust_pem(&self) -> &str {
+        &self.trust_pem
     }
 }
 
@@ -233,6 +294,29 @@ async fn challenge_names(folder: &Path) -> (Running, SocketAddr) {
     (server, dns)
 }
 
+/// Writes a root, and an intermediate with its key; gives the root.
+fn ca_files(folder: &Path) -> String {
+    let made = (|| {
+        let authority = |name: &str| {
+            let mut params = rcgen::CertificateParams::default();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+            params.use_authority_key_identifier_extension = true;
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params
+        };
+        let root = rcgen::CertifiedIssuer::self_signed(authority("step root"), rcgen::KeyPair::generate()?)?;
+        let key = rcgen::KeyPair::generate()?;
+        let intermediate = authority("step intermediate").signed_by(&key, &root)?;
+        Ok::<_, rcgen::Error>((root.pem(), intermediate.pem(), key.serialize_pem()))
+    })();
+    let (root, intermediate, key) = made.unwrap_or_else(|e| panic!("no CA for the test: {e}"));
+    write(&folder.join("root.pem"), &root);
+    write(&folder.join("intermediate.pem"), &intermediate);
+    write(&folder.join("intermediate.key"), &key);
+    root
+}
+
 /// Writes a certificate for 127.0.0.1 with its key; gives the root.
 fn tls_pair(folder: &Path) -> String {
     let made = (|| {
@@ -261,25 +345,6 @@ fn command(program: &str, folder: &Path) -> Command {
 #[expect(clippy::disallowed_methods, reason = "a fixture's file is gone with the test")]
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
-}
-
-/// A program of others that is stopped when this is dropped.
-#[derive(Debug)]
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command, log: &Path) -> Self {
-        let log = fs::File::create(log).and_then(|log| Ok((log.try_clone()?, log)));
-        let (out, err) = log.unwrap_or_else(|e| panic!("no log file: {e}"));
-        Self(command.stdout(out).stderr(err).spawn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}")))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -7,11 +7,15 @@
 pub mod acme;
 pub mod database;
 mod macros;
+mod pooler;
 mod postgres;
 mod programs;
+mod running;
 mod wait;
 
 pub use database::{Database, Engine};
+pub use pooler::Pooler;
+pub use postgres::OwnCluster;
 pub use programs::require_program;
 pub use wait::{wait_for, wait_until};
 

@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub(crate) fn cluster() -> &'static Cluster {
 impl Cluster {
     /// The address of one of its databases. The role in it owns what it makes and is no superuser, as in production.
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://{ROLE}@localhost:{PORT}/{database}?host={}", socket_folder(&self.home).display())
+        url_at(&self.home, database)
     }
 
     /// A lock between all test programs, held until the file is dropped.
@@ -45,13 +45,84 @@ impl Cluster {
 }
 
 /// The user who runs the server: ourselves, or somebody else when we are root, whom PostgreSQL refuses.
+#[derive(Debug)]
 struct Server {
     programs: PathBuf,
     home: PathBuf,
     other_user: Option<(Uid, Gid)>,
+    /// Whether what was committed outlives the server's sudden death.
+    keeps_commits: bool,
 }
 
-type Failure = Box<dyn std::error::Error>;
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// A cluster of a test's own, which it may stop and start.
+#[derive(Debug)]
+pub struct OwnCluster {
+    server: Server,
+    folder: tempfile::TempDir,
+    _in_use: File,
+}
+
+impl OwnCluster {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or cannot be started.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::try_start().unwrap_or_else(|error| panic!("a PostgreSQL for one test cannot be started: {error}"))
+    }
+
+    /// The address of its database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url_at(&self.server.home, "postgres")
+    }
+
+    /// Stops it as a machine that is switched off would: nobody is asked to finish.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn stop(&self) {
+        run(self.server.control("stop").args(["--mode=immediate", "--wait", "--silent"])).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Starts it again on the same data.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&self) {
+        self.server.start().unwrap_or_else(|error| panic!("PostgreSQL does not start again: {error}"));
+    }
+
+    fn try_start() -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new().prefix("certctl-pg-").tempdir()?;
+        let server = Server { keeps_commits: true, ..Server::at(folder.path().join("home"))? };
+        server.make_home()?;
+        // Whoever runs it instead of root must reach it.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
+        let supervised = server.lock_file("supervised.lock")?;
+        supervised.lock()?;
+        server.lock_file("start.lock")?;
+        let in_use = server.lock_file("users.lock")?;
+        in_use.lock_shared()?;
+        server.begin_anew()?;
+        let grant = "ALTER DATABASE postgres OWNER TO certctl";
+        let mut psql = server.command(&server.programs.join("psql"));
+        run(psql.args(["--username=postgres", "--dbname=postgres", "--command", grant, "--host"]).arg(socket_folder(&server.home)))?;
+        server.supervise(supervised)?;
+        Ok(Self { server, folder, _in_use: in_use })
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        // The supervisor ends it where this cannot.
+        run(self.server.control("stop").args(["--mode=immediate", "--wait", "--silent"])).ok();
+        let _ = &self.folder;
+    }
+}
 
 fn join() -> Result<Cluster, Failure> {
     let server = Server::find()?;
@@ -75,19 +146,15 @@ fn join() -> Result<Cluster, Failure> {
 
 impl Server {
     fn find() -> Result<Self, Failure> {
+        // Short, because the path of a socket has at most 107 bytes; and where the other user can reach it.
+        Self::at(std::env::temp_dir().join(format!("certctl-test-postgres-{}", Uid::effective())))
+    }
+
+    fn at(home: PathBuf) -> Result<Self, Failure> {
         let programs = require_postgres();
         require_program("flock");
-        let us = Uid::effective();
-        let other_user = if us.is_root() {
-            let user = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
-            let user = user.ok_or("PostgreSQL refuses to run as root, and there is no user named postgres or nobody")?;
-            Some((user.uid, user.gid))
-        } else {
-            None
-        };
-        // Short, because the path of a socket has at most 107 bytes; and where the other user can reach it.
-        let home = std::env::temp_dir().join(format!("certctl-test-postgres-{us}"));
-        Ok(Self { programs, home, other_user })
+        let other_user = instead_of_root()?;
+        Ok(Self { programs, home, other_user, keeps_commits: false })
     }
 
     fn make_home(&self) -> Result<(), Failure> {
@@ -144,6 +211,9 @@ impl Server {
         run(initdb.arg(self.data()))?;
         let mut settings = OpenOptions::new().append(true).open(self.data().join("postgresql.conf"))?;
         write!(settings, "\nport = {PORT}\nunix_socket_directories = '{}'\n{SETTINGS}", socket_folder(&self.home).display())?;
+        if self.keeps_commits {
+            writeln!(settings, "synchronous_commit = on")?;
+        }
         Ok(())
     }
 
@@ -195,6 +265,20 @@ impl Server {
     fn data(&self) -> PathBuf {
         self.home.join("cluster").join("data")
     }
+}
+
+/// Who runs a program that refuses to run as root, when we are root.
+pub(crate) fn instead_of_root() -> Result<Option<(Uid, Gid)>, Failure> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
+    }
+    let user = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
+    let user = user.ok_or("PostgreSQL refuses to run as root, and there is no user named postgres or nobody")?;
+    Ok(Some((user.uid, user.gid)))
+}
+
+fn url_at(home: &Path, database: &str) -> String {
+    format!("postgres://{ROLE}@localhost:{PORT}/{database}?host={}", socket_folder(home).display())
 }
 
 fn socket_folder(home: &Path) -> PathBuf {

@@ -30,7 +30,7 @@ pub(super) enum Search {
 }
 
 /// Everything that comes as a Debian package.
-pub(super) const ALL: [Need; 8] = [
+pub(super) const ALL: [Need; 10] = [
     Need {
         name: "PostgreSQL 15 or later",
         package: "postgresql",
@@ -58,6 +58,20 @@ pub(super) const ALL: [Need; 8] = [
         why: "as the name server that takes signed updates for dns-01",
         elsewhere: "install the name server `named` of BIND 9",
         search: Search::Program("named"),
+    },
+    Need {
+        name: "pgbouncer",
+        package: "pgbouncer",
+        why: "as the pooler that a server may find before its PostgreSQL",
+        elsewhere: "install pgbouncer by hand",
+        search: Search::Program("pgbouncer"),
+    },
+    Need {
+        name: "faketime",
+        package: "faketime",
+        why: "to run an agent whose clock is wrong",
+        elsewhere: "install libfaketime by hand",
+        search: Search::Program("faketime"),
     },
     Need {
         name: "openssl",

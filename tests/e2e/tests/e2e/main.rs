@@ -3,10 +3,12 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "the tests run programs, write files and read the environment as users do")]
 
+mod acme;
 mod agents;
 mod algorithms;
 mod bad_input;
 mod cli;
+mod databases;
 mod harness;
 mod imported_ca;
 mod main_job;
@@ -15,3 +17,4 @@ mod revocation;
 mod runbook;
 mod server_life;
 mod sites;
+mod traffic;

@@ -24,9 +24,9 @@ pub(crate) struct Reply {
 }
 
 impl Api {
-    /// Somebody without a credential who trusts one CA.
+    /// Somebody without a credential who trusts these CAs alone.
     pub(crate) fn new(base: &str, ca_pem: &str) -> Self {
-        let client = Client::builder().tls_certs_only([Certificate::from_pem(ca_pem.as_bytes()).unwrap()]).timeout(PATIENCE);
+        let client = Client::builder().tls_certs_only(Certificate::from_pem_bundle(ca_pem.as_bytes()).unwrap()).timeout(PATIENCE);
         Self { base: base.to_owned(), token: None, client: client.build().unwrap() }
     }
 

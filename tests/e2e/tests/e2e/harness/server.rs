@@ -10,7 +10,7 @@ use certctl_testkit::{Database, wait_for};
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 
-use super::{Api, Home, LONG, Process, Ran, command, free_port, product, read, run};
+use super::{Api, Home, LONG, Process, Ran, command, free_port, product, read, run, write};
 
 /// With which settings a server starts.
 #[derive(Debug, Clone)]
@@ -33,14 +33,16 @@ impl Setup {
         Self { name: name.to_owned(), data: home.join(name), port: free_port(), variables: BTreeMap::new(), trusted: None }
     }
 
-    /// A server on a database of the test kit. PostgreSQL needs a key that all replicas share.
+    /// A server on a database of the test kit.
     pub(crate) fn on(home: &Home, name: &str, database: &Database) -> Self {
-        let key = home.join("encryption.key");
-        if !key.exists() {
-            home.write("encryption.key", KEY);
-            home.plant(KEY);
-        }
-        Self::plain(home, name).with("CERTCTL_DATABASE_URL", database.url()).with("CERTCTL_ENCRYPTION_KEY_FILE", key.to_str().unwrap())
+        Self::plain(home, name).with_postgres(database.url())
+    }
+
+    /// With a PostgreSQL, which needs a key that all replicas share.
+    pub(crate) fn with_postgres(self, url: &str) -> Self {
+        let key = self.data.with_file_name("encryption.key");
+        write(&key, KEY);
+        self.with("CERTCTL_DATABASE_URL", url).with("CERTCTL_ENCRYPTION_KEY_FILE", key.to_str().unwrap())
     }
 
     /// With one more variable.

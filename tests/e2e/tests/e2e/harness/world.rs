@@ -28,11 +28,16 @@ impl World {
 
     /// Starts one with further settings.
     pub(crate) async fn with(engine: Engine, change: impl FnOnce(Setup) -> Setup) -> Self {
-        let home = Arc::new(Home::new());
         let database = match engine {
             Engine::Sqlite => None,
             Engine::Postgres => Some(certctl_testkit::database::postgres().await),
         };
+        Self::on(database, change).await
+    }
+
+    /// Starts one on a database that is there, or on SQLite.
+    pub(crate) async fn on(database: Option<Database>, change: impl FnOnce(Setup) -> Setup) -> Self {
+        let home = Arc::new(Home::new());
         let setup = database.as_ref().map_or_else(|| Setup::plain(&home, "server"), |database| Setup::on(&home, "server", database));
         let server = Server::start(&home, change(setup)).await;
         let key = read(&server.first_key_file());

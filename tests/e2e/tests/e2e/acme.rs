@@ -1,0 +1,89 @@
+//! Certificates from ACME CAs: pebble with all its moods, while the server is killed again and again, and step-ca.
+
+use certctl_testkit::acme::{Pebble, PebbleSetup, StepCa};
+use certctl_testkit::{Engine, wait_until};
+use serde_json::{Value, json};
+
+use crate::harness::{LONG, Openssl, World, free_port};
+
+/// Makes an issuer; its name is `acme`.
+async fn issuer(world: &World, config: Value) {
+    let file = world.home.write("issuer.json", json!({"name": "acme", "type": "ACME", "config": config}).to_string());
+    world.cli.run(&["issuers", "create", "--from-file", file.to_str().unwrap()]).await.ok();
+}
+
+/// Asks for a certificate for a key that openssl holds.
+async fn submit(world: &World, name: &str) {
+    let openssl = Openssl::new(&world.home);
+    let (host, key) = (format!("{name}.example.test"), format!("{name}.key"));
+    world.cli.run(&["certs", "request", "--name", name, "--san", &host, "--issuer", "acme"]).await.ok();
+    openssl.key(&key, "ECDSA-P256").await;
+    again(world, name).await;
+}
+
+/// Submits the CSR for the open request or renewal.
+async fn again(world: &World, name: &str) {
+    let openssl = Openssl::new(&world.home);
+    let host = format!("{name}.example.test");
+    let csr = openssl.put(&format!("{name}.csr"), openssl.request(&format!("{name}.key"), &host, &format!("DNS:{host}")).await);
+    world.cli.run(&["certs", "csr", name, csr.to_str().unwrap()]).await.ok();
+}
+
+/// Waits until the newest version is one more than before, and openssl finds that it is for this name and below this root.
+async fn done(world: &World, name: &str, versions: u64) {
+    wait_until(&format!("version {versions} of {name}"), LONG, async || {
+        world.cli.json(&["certs", "versions", name]).await["total"] == versions
+    })
+    .await;
+    let openssl = Openssl::new(&world.home);
+    let leaf = format!("{name}.pem");
+    openssl.put(&leaf, world.cli.run(&["certs", "export", name, "--part", "cert"]).await.ok());
+    let text = openssl.run(&format!("x509 -in {leaf} -noout -ext subjectAltName")).await;
+    assert!(text.contains(&format!("DNS:{name}.example.test")), "{text}");
+    let jobs = world.cli.jobs(name).await;
+    assert!(jobs.iter().all(|job| job["status"] == "Completed"), "{jobs:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_in_the_middle_of_orders_goes_on_with_them_and_places_none_twice() {
+    let port = free_port();
+    let mut world = World::with(Engine::Sqlite, |setup| setup.with("CERTCTL_ACME_HTTP01_LISTEN", &format!("127.0.0.1:{port}"))).await;
+    let pebble = Pebble::start(PebbleSetup { http_port: port, slow: true, ..PebbleSetup::default() }).await;
+    let config = json!({"directory_url": pebble.directory_url(), "ca_bundle_pem": pebble.trust_pem(), "terms_of_service_agreed": true});
+    issuer(&world, config).await;
+    // How far a CA has come with an order when the server dies: it was told to look, it has looked, it has issued.
+    let stages = [("asked", "Pulled a task"), ("proven", "set VALID"), ("issued", "Issued certificate serial")];
+    for (number, (name, stage)) in stages.iter().enumerate() {
+        let before = pebble.log().matches(stage).count();
+        submit(&world, name).await;
+        wait_until(stage, LONG, async || pebble.log().matches(stage).count() > before).await;
+        world.server.kill().await;
+        world.server.start_again().await;
+        done(&world, name, 1).await;
+        assert_eq!((pebble.orders(), pebble.certificates()), (number + 1, number + 1), "{}", pebble.log());
+    }
+    world.cli.run(&["certs", "renew", "asked"]).await.ok();
+    again(&world, "asked").await;
+    done(&world, "asked", 2).await;
+    assert_eq!((pebble.orders(), pebble.certificates(), pebble.accounts()), (4, 4, 1), "{}", pebble.log());
+    assert_eq!(world.cli.json(&["audit", "verify"]).await["intact"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn step_ca_issues_and_renews() {
+    let port = free_port();
+    let world = World::with(Engine::Sqlite, |setup| setup.with("CERTCTL_ACME_HTTP01_LISTEN", &format!("127.0.0.1:{port}"))).await;
+    let step_ca = StepCa::start(port).await;
+    issuer(&world, json!({"directory_url": step_ca.directory_url(), "ca_bundle_pem": step_ca.trust_pem()})).await;
+    submit(&world, "web").await;
+    done(&world, "web", 1).await;
+    world.cli.run(&["certs", "renew", "web"]).await.ok();
+    again(&world, "web").await;
+    done(&world, "web", 2).await;
+    let openssl = Openssl::new(&world.home);
+    openssl.put("root.pem", step_ca.trust_pem());
+    openssl.put("chain.pem", world.cli.run(&["certs", "export", "web", "--part", "chain"]).await.ok());
+    openssl
+        .run("verify -x509_strict -purpose sslserver -verify_hostname web.example.test -CAfile root.pem -untrusted chain.pem web.pem")
+        .await;
+}
