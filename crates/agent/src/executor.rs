@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use certctl_api::agents::JobReport;
-use certctl_connector_core::ConnectorError;
+use certctl_connector_core::{ConnectorError, fault};
 use certctl_domain::ids::JobId;
 use certctl_domain::job::{JobKind, JobStatus, WorkItem};
 use tokio::sync::{Mutex, Semaphore};
@@ -168,6 +168,7 @@ async fn work(agent: &Arc<Agent>, item: &WorkItem, lane: &Mutex<()>, slots: &Slo
 async fn answer(agent: &Agent, item: &WorkItem) {
     match request(agent, item).await {
         Ok(letter) => {
+            fault::point("key.kept");
             tracing::info!(job.id = %item.id, certificate.id = %item.certificate_id, key_algorithm = item.key_algorithm.as_str(), "the key is kept, the request is ready");
             note(agent, item, "Requested", format!("{} key for {}", item.key_algorithm, item.certificate_name));
             if let Err(error) = agent.outbox.post(&letter) {
@@ -196,7 +197,9 @@ async fn deploy(agent: &Arc<Agent>, item: &WorkItem, narrator: &Arc<Narrator>) {
         }
         None => return,
     };
+    fault::point("deployment.done");
     finish(agent, item, report);
+    fault::point("report.written");
     if let Some(Err(error)) = begun.map(|begun| begun.end(&agent.state)) {
         tracing::warn!(job.id = %item.id, error = %error.explain(), "the record of a finished job cannot be removed");
     }

@@ -6,7 +6,7 @@ mod letter;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use certctl_connector_core::ConnectorError;
+use certctl_connector_core::{ConnectorError, fault};
 use certctl_domain::ids::JobId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +132,7 @@ impl Outbox {
             Contents::Report(report) => server.report(job, report).await,
         };
         let Err(error) = answer else {
+            fault::point(if kind == "request" { "csr.sent" } else { "report.sent" });
             tracing::info!(job.id = %job, kind, "the server took the {kind}");
             return Sent::Settled;
         };

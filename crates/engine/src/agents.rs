@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use certctl_connector_core::fault;
 use certctl_domain::agent::{Agent, AgentDependencies, AgentDraft, AgentFacts, AgentStatus, EnrollmentToken};
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, Version};
@@ -409,6 +410,7 @@ pub async fn submit_csr(ctx: &Ctx, id: &AgentId, submission: Submission<'_>) -> 
         .with("name", certificate.name.as_str())
         .with("job", row.job.id.as_str());
     tx.commit(audit).await?;
+    fault::point("csr.taken");
     Ok(row.job.id)
 }
 

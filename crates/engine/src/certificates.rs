@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use certctl_connector_core::fault;
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, CertificateStatus, Version};
 use certctl_domain::ids::{CertificateId, Id as _, TargetId};
@@ -143,6 +144,7 @@ pub async fn renew(ctx: &Ctx, id: &CertificateId) -> Result<(bool, Vec<Job>)> {
         .with("name", certificate.name)
         .with("jobs", jobs.len());
     tx.commit(audit).await?;
+    fault::point("renew.asked");
     Ok((fresh, jobs))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use certctl_connector_core::fault;
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, Version};
 use certctl_domain::ids::{AgentId, Id as _, JobId, TargetId};
@@ -231,6 +232,7 @@ async fn completed(ctx: &Ctx, mut tx: WriteTx, (mut row, certificate): (JobRow, 
     tx.wake(Topic::Progress);
     let audit = audit_of("deployment.complete", &row.job);
     tx.commit(audit).await?;
+    fault::point("deployment.noted");
     Ok(row.job)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use certctl_connector_core::{ConnectorError, Retry};
+use certctl_connector_core::{ConnectorError, Retry, fault};
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, CertificateStatus, Version, VersionState};
 use certctl_domain::ids::Id as _;
@@ -214,6 +214,7 @@ async fn attempt(ctx: &Ctx, row: &JobRow) -> Result<(), Failed> {
     let Ready { order, issuer_type, connector, issuance } = prepared;
     let asking = ctx.engine().metrics().asking(&issuer_type);
     let outcome = connector.issue(&order, issuance.tbs.as_deref(), issuance.ticket.as_ref(), ctx.now()).await;
+    fault::point("issue.signed");
     match outcome.inspect_err(|error| asking.failed(error))? {
         Outcome::Pending(ticket) => {
             asking.pending();
@@ -297,6 +298,7 @@ async fn prepare(ctx: &Ctx, row: &JobRow) -> Result<Option<Ready>, Failed> {
     }
     issuances::put(&mut tx, &issuance).await?;
     tx.commit_housekeeping("issue.prepare").await?;
+    fault::point("issue.intended");
     Ok(Some(Ready { order, issuer_type: issuer.kind, connector, issuance }))
 }
 
@@ -384,6 +386,7 @@ async fn store_version(ctx: &Ctx, row: &JobRow, order: &Order, chain: &Chain, is
         .with("fingerprint_sha256", version.fingerprint_sha256.as_str())
         .with("job", row.job.id.as_str());
     tx.commit(audit).await?;
+    fault::point("issue.stored");
     Ok(())
 }
 

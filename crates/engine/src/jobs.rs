@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use certctl_connector_core::fault;
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::Certificate;
 use certctl_domain::ids::JobId;
@@ -28,6 +29,9 @@ pub async fn work(engine: Arc<Engine>, stop: CancellationToken) {
         let room = engine.options().worker.concurrency.saturating_sub(running.len());
         let claimed = if room > 0 { claim(&ctx, room).await } else { Vec::new() };
         let full = claimed.len() == room;
+        if !claimed.is_empty() {
+            fault::point("job.claimed");
+        }
         for row in claimed {
             let ctx = ctx.clone();
             running.spawn(async move { run(&ctx, row).await });
@@ -79,15 +83,33 @@ async fn pause(ctx: &Ctx) -> Duration {
 
 async fn run(ctx: &Ctx, row: JobRow) {
     let id = row.job.id.clone();
-    let kind = row.job.kind;
-    let outcome = match kind {
-        JobKind::Issuance | JobKind::Renewal => issue::run(ctx, row).await,
-        JobKind::Validation => verify::run(ctx, row).await,
-        JobKind::Deployment => Err(Error::internal("a deployment came to the server's worker")),
+    let (kind, fence) = (row.job.kind, row.job.fence);
+    let work = async {
+        match kind {
+            JobKind::Issuance | JobKind::Renewal => issue::run(ctx, row).await,
+            JobKind::Validation => verify::run(ctx, row).await,
+            JobKind::Deployment => Err(Error::internal("a deployment came to the server's worker")),
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        never = keep_lease(ctx, &id, fence) => match never {},
     };
     if let Err(error) = outcome {
         // The lease ends and the job is taken up again: nothing is lost.
         tracing::error!(job.id = %id, job.kind = kind.as_str(), error = %error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "a job could not be worked on");
+    }
+}
+
+/// Renews the lease of a job for as long as it is worked on, however short it is. Where that fails, the fencing number keeps two from
+/// doing the same.
+async fn keep_lease(ctx: &Ctx, id: &JobId, fence: i64) -> std::convert::Infallible {
+    let lease = ctx.engine().options().worker.lease;
+    loop {
+        tokio::time::sleep(Duration::try_from(lease / 3_i32).unwrap_or(Duration::from_secs(20))).await;
+        if let Err(error) = jobs::keep_lease(ctx.store(), (id, fence), ctx.now(), lease).await {
+            tracing::warn!(job.id = %id, error = %error, "the lease of a job cannot be renewed");
+        }
     }
 }
 

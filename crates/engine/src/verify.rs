@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use certctl_connector_core::fault;
 use certctl_connector_core::probe::{KeyKind, Question, probe_all};
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, Version};
@@ -113,7 +114,9 @@ pub async fn run(ctx: &Ctx, row: JobRow) -> Result<()> {
         .with("certificate", row.job.certificate_id.as_str())
         .with("verified", witness.verified)
         .with("reason", reason);
-    Ok(tx.commit(audit).await?)
+    tx.commit(audit).await?;
+    fault::point("deployment.seen");
+    Ok(())
 }
 
 /// Takes what somebody else than the agent's own report says was seen at a target.

@@ -256,6 +256,21 @@ pub async fn claim(store: &Store, who: Who, claim: Claim<'_>) -> Result<Vec<JobR
     Ok(taken)
 }
 
+/// Renews the lease under which somebody works on a job. `false` when it went to somebody else.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep_lease(store: &Store, (id, fence): (&JobId, i64), now: Timestamp, lease: time::Duration) -> Result<bool, StoreError> {
+    let mut tx = store.write(Who::task("job_worker", now)).await?;
+    let statement = sql("UPDATE jobs SET lease_expires_at = $3 WHERE id = $1 AND fence = $2 AND status = 'Running'")
+        .bind(id)
+        .bind(fence)
+        .bind(now.saturating_add(lease));
+    let kept = tx.execute(statement).await? > 0;
+    tx.commit_housekeeping("jobs.keep_lease").await?;
+    Ok(kept)
+}
+
 /// Running jobs whose holder let its lease end, oldest first.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 pub mod egress;
 pub mod error;
 pub mod exec;
+pub mod fault;
 pub mod files;
 pub mod material;
 pub mod probe;

@@ -9,6 +9,7 @@ mod algorithms;
 mod bad_input;
 mod cli;
 mod databases;
+mod faults;
 mod harness;
 mod imported_ca;
 mod main_job;

@@ -62,11 +62,16 @@ impl Agent {
 
     /// Starts it.
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts it with further variables.
+    pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
         let program = product("certctl-agent");
         let words = [program.to_str().unwrap(), "run", "--log-level", "debug"];
         let name = format!("agent-{}", self.name);
         self.process = Some(Process::start(&self.home, &name, &words, Signal::SIGKILL, |command| {
-            command.env("CERTCTL_AGENT_STATE_DIR", &self.state);
+            command.env("CERTCTL_AGENT_STATE_DIR", &self.state).envs(variables.iter().copied());
         }));
     }
 
