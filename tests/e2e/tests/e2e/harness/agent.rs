@@ -39,8 +39,13 @@ impl Agent {
 
     /// Enrolls it.
     pub(crate) async fn enroll(&self, server: &Server, token: &str) -> Ran {
+        self.enroll_at(&server.url(), server, token).await
+    }
+
+    /// Enrolls it by way of another address.
+    pub(crate) async fn enroll_at(&self, url: &str, server: &Server, token: &str) -> Ran {
         let ca = server.ca_file();
-        let words = ["enroll", "--server", &server.url(), "--ca", ca.to_str().unwrap(), "--token-file", "-"];
+        let words = ["enroll", "--server", url, "--ca", ca.to_str().unwrap(), "--token-file", "-"];
         let mut program = command(&self.home, product("certctl-agent"));
         program.env("CERTCTL_AGENT_STATE_DIR", &self.state).args(words);
         let ran = run_with_input(&mut program, token).await;

@@ -13,6 +13,7 @@ mod openssl;
 mod ports;
 mod process;
 mod server;
+mod wire;
 mod world;
 mod zlint;
 
@@ -31,6 +32,7 @@ pub(crate) use openssl::{Openssl, fingerprint_of};
 pub(crate) use ports::free_port;
 pub(crate) use process::{Process, Ran, command, product, run, run_with_input};
 pub(crate) use server::{Server, Setup};
+pub(crate) use wire::{Cut, Wire};
 pub(crate) use world::{Site, World};
 pub(crate) use zlint::lint;
 
