@@ -108,8 +108,12 @@ impl EmailAddress {
             return fail("has no @");
         };
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b);
-        if local.is_empty() || local.len() > 64 || !local.bytes().all(allowed) || local.starts_with('.') || local.ends_with('.') {
+        if local.is_empty() || local.len() > 64 || !local.bytes().all(allowed) {
             return fail("has a local part that is empty or not plain ASCII");
+        }
+        // RFC 5280 section 4.2.1.6 takes a mailbox of RFC 2821 section 4.1.2: words with one dot between two of them.
+        if local.split('.').any(str::is_empty) {
+            return fail("has a dot at an end of its local part, or two in a row");
         }
         let domain = DnsName::parse(domain).map_err(|e| InvalidName::new("e-mail address", text, e.why()))?;
         if domain.is_wildcard() { fail("has a wildcard domain") } else { Ok(Self(format!("{local}@{}", domain.as_str()))) }
@@ -381,6 +385,16 @@ mod tests {
             ("localhost", "localhost"),
         ] {
             assert_eq!(DnsName::parse(text).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn the_local_part_of_an_address_is_words_between_single_dots() {
+        for text in ["ops@example.test", "a.b.c@example.test", "a+b/c?d%e@example.test"] {
+            assert_eq!(EmailAddress::parse(text).unwrap().as_str(), text);
+        }
+        for text in ["a..b@example.test", ".a@example.test", "a.@example.test", ".@example.test", "@example.test", "a b@example.test"] {
+            assert!(EmailAddress::parse(text).is_err(), "{text}");
         }
     }
 
