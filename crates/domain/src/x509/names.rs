@@ -450,7 +450,9 @@ mod tests {
 
     #[test]
     fn a_percent_sign_in_a_uri_stands_before_two_hexadecimal_digits() {
-        for text in ["https://a.test/%zz", "https://a.test/%", "https://a.test/%2", "urn:x:%%41", "https://a.test/%4%41", "https://%g0.test"] {
+        for text in
+            ["https://a.test/%zz", "https://a.test/%", "https://a.test/%2", "urn:x:%%41", "https://a.test/%4%41", "https://%g0.test"]
+        {
             assert!(UriName::parse(text).unwrap_err().to_string().contains("percent sign"), "{text}");
         }
     }
