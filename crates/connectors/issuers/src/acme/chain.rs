@@ -29,6 +29,10 @@ pub(super) async fn fetch(client: &Client, account: &Account, url: &Url, wanted_
 
 fn parse(answer: &Answer) -> Result<Chain, ConnectorError> {
     let text = std::str::from_utf8(&answer.body).unwrap_or_default();
+    // RFC 8555 section 11.4: a chain with anything but certificates is refused as a whole, lest a key that somebody else knows be taken in.
+    if text.lines().any(|line| line.contains("-----BEGIN") && line.trim() != "-----BEGIN CERTIFICATE-----") {
+        return Err(ConnectorError::transient("the CA's certificate chain has something in it that is no certificate"));
+    }
     Chain::parse_pem(text).map_err(|e| ConnectorError::transient("the CA's answer is no certificate chain").caused_by(e))
 }
 
@@ -55,6 +59,19 @@ mod tests {
     use certctl_connector_core::egress::{HeaderMap, StatusCode};
 
     use super::*;
+
+    #[test]
+    fn a_chain_with_anything_but_certificates_is_refused() {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let read = |text: String| parse(&Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: text.into_bytes() });
+        assert_eq!(read(certificate.repeat(2)).unwrap().iter().count(), 2);
+        assert!(read(certificate.replace('\n', "\r\n")).is_ok());
+        let lower = key.to_lowercase().replace("begin", "BEGIN");
+        for text in [format!("{certificate}{key}"), format!("{key}{certificate}"), format!("{certificate}{lower}")] {
+            assert!(read(text).unwrap_err().to_string().contains("no certificate"));
+        }
+    }
 
     #[test]
     fn alternate_links_are_found_among_others() {
