@@ -142,7 +142,7 @@ impl Client {
                 self.gate.failed(&error.explain(), Instant::now());
             }
         })?;
-        if let Some(nonce) = answer.headers.get("replay-nonce").and_then(|nonce| nonce.to_str().ok()) {
+        if let Some(nonce) = nonce_of(&answer) {
             let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
             // The newest is used first: old ones go stale.
             if nonces.len() >= NONCES_KEPT {
@@ -166,6 +166,13 @@ impl Client {
         }
         Err(AcmeError::Refused(problem))
     }
+}
+
+/// The nonce of an answer; one that is not base64url is none (RFC 8555 section 6.5.1).
+fn nonce_of(answer: &Answer) -> Option<&str> {
+    let nonce = answer.headers.get("replay-nonce")?.to_str().ok()?;
+    let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (!nonce.is_empty() && nonce.bytes().all(base64url)).then_some(nonce)
 }
 
 /// A header's value as a URL.

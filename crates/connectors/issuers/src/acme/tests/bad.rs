@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use certctl_connector_core::Retry;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,8 +15,8 @@ use super::support::{Memory, issuer, now, order, step};
 use crate::issuer::{Issuer as _, Outcome, Ticket};
 
 /// What the CA does with one request.
-enum Act {
-    /// Status, further headers, body; `BASE` stands for its own address.
+pub(super) enum Act {
+    /// Status, further headers, body, which is plain text where it is a string; `BASE` stands for its own address.
     Say(u16, &'static str, Value),
     Garbage,
     Hang,
@@ -25,15 +27,16 @@ enum Act {
 type Script = Vec<(&'static str, VecDeque<Act>)>;
 
 /// A CA that does what it was told, one act for each request of a path, the last one again and again.
-struct Ca {
-    base: String,
+pub(super) struct Ca {
+    pub(super) base: String,
     root_pem: String,
     script: Arc<Mutex<Script>>,
     asked: Arc<Mutex<Vec<String>>>,
+    bodies: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
 }
 
 impl Ca {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let mut root = rcgen::CertificateParams::default();
         root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let root = rcgen::CertifiedIssuer::self_signed(root, rcgen::KeyPair::generate().unwrap()).unwrap();
@@ -45,11 +48,12 @@ impl Ca {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("https://{}", listener.local_addr().unwrap());
-        let ca = Self { base: base.clone(), root_pem: root.pem(), script: Arc::default(), asked: Arc::default() };
-        let (script, asked) = (Arc::clone(&ca.script), Arc::clone(&ca.asked));
+        let ca = Self { base: base.clone(), root_pem: root.pem(), script: Arc::default(), asked: Arc::default(), bodies: Arc::default() };
+        let (script, asked, bodies) = (Arc::clone(&ca.script), Arc::clone(&ca.asked), Arc::clone(&ca.bodies));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, script, asked, base) = (acceptor.clone(), Arc::clone(&script), Arc::clone(&asked), base.clone());
+                let bodies = Arc::clone(&bodies);
                 tokio::spawn(async move {
                     let Ok(mut stream) = acceptor.accept(stream).await else { return };
                     let mut head = Vec::new();
@@ -65,6 +69,7 @@ impl Ca {
                     stream.read_exact(&mut body).await.unwrap();
                     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
                     asked.lock().unwrap().push(path.clone());
+                    bodies.lock().unwrap().push((path.clone(), body));
                     let answer = {
                         let mut script = script.lock().unwrap();
                         let act = script
@@ -84,17 +89,26 @@ impl Ca {
         ca
     }
 
-    fn will(&self, path: &'static str, acts: impl IntoIterator<Item = Act>) {
+    pub(super) fn will(&self, path: &'static str, acts: impl IntoIterator<Item = Act>) {
         let mut script = self.script.lock().unwrap();
         script.retain(|(for_path, _)| *for_path != path);
         script.push((path, acts.into_iter().collect()));
     }
 
-    fn asked(&self, path: &str) -> usize {
+    pub(super) fn asked(&self, path: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|asked| *asked == path).count()
     }
 
-    fn config(&self) -> Value {
+    /// The protected headers of the signed requests to a path, in order.
+    pub(super) fn headers(&self, path: &str) -> Vec<Value> {
+        let bodies = self.bodies.lock().unwrap();
+        let envelopes = bodies.iter().filter(|(at, _)| at == path).map(|(_, body)| serde_json::from_slice::<Value>(body).unwrap());
+        envelopes
+            .map(|envelope| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(envelope["protected"].as_str().unwrap()).unwrap()).unwrap())
+            .collect()
+    }
+
+    pub(super) fn config(&self) -> Value {
         json!({"directory_url": format!("{}/dir", self.base), "ca_bundle_pem": self.root_pem, "request_timeout": "500ms"})
     }
 }
@@ -112,17 +126,19 @@ impl Act {
     /// What is written; `None` for nothing at all.
     fn text(&self, base: &str) -> Option<String> {
         let (status, headers, body) = match self {
-            Self::Say(status, headers, body) => (*status, *headers, if body.is_null() { String::new() } else { body.to_string() }),
+            Self::Say(status, headers, body) => (
+                *status,
+                *headers,
+                if body.is_null() { String::new() } else { body.as_str().map_or_else(|| body.to_string(), str::to_owned) },
+            ),
             Self::Garbage => (200, "content-type: text/html\r\n", "<html>Please log in".to_owned()),
             Self::Hang => return None,
             Self::Close => return Some(String::new()),
         };
         let body = body.replace("BASE", base);
         let headers = headers.replace("BASE", base);
-        Some(format!(
-            "HTTP/1.1 {status} X\r\nreplay-nonce: n-1\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        ))
+        let nonce = if headers.contains("replay-nonce:") { "" } else { "replay-nonce: n-1\r\n" };
+        Some(format!("HTTP/1.1 {status} X\r\n{nonce}{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()))
     }
 }
 
@@ -142,11 +158,11 @@ fn standard(path: &str) -> Act {
     }
 }
 
-fn problem(kind: &str, detail: &str) -> Value {
+pub(super) fn problem(kind: &str, detail: &str) -> Value {
     json!({"type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail})
 }
 
-async fn placed(memory: &Memory, ca: &Ca) -> Ticket {
+pub(super) async fn placed(memory: &Memory, ca: &Ca) -> Ticket {
     match step(&issuer(memory, ca.config()), &order(&["a.test"]), None).await.unwrap() {
         Outcome::Pending(ticket) => ticket,
         Outcome::Ready(_) => panic!("ready at once"),
