@@ -87,21 +87,33 @@ impl Client {
 
     /// Reads what needs no account.
     pub(super) async fn get(&self, url: &Url) -> Result<Answer, AcmeError> {
-        self.judged(self.send(Method::GET, url, None).await?)
+        let answer = self.send(Method::GET, url, None).await?;
+        self.keep(nonce_of(&answer));
+        self.judged(answer)
     }
 
-    /// Sends a signed request; without a payload it only reads. A nonce that the CA refuses is replaced by the one it gives with the
-    /// refusal (RFC 8555 section 6.5).
+    /// Sends a signed request; without a payload it only reads. A nonce that the CA refuses is replaced by the one it gives with that
+    /// very refusal (RFC 8555 section 6.5), whatever other requests have brought meanwhile.
     pub(super) async fn post(&self, signer: Signer<'_>, url: &Url, payload: Option<&Value>) -> Result<Answer, AcmeError> {
+        let mut nonce = self.nonce().await?;
         let mut refused = Problem::default();
         for _ in 0..NONCE_TRIES {
-            let nonce = self.nonce().await?;
             let body = signer.envelope(url.as_str(), Some(&nonce), payload)?;
-            match self.judged(self.send(Method::POST, url, Some(body.to_string())).await?) {
+            let answer = self.send(Method::POST, url, Some(body.to_string())).await?;
+            let given = nonce_of(&answer);
+            match self.judged(answer) {
                 Err(AcmeError::Refused(problem)) if problem.is("badNonce") => refused = problem,
-                other => return other,
+                other => {
+                    self.keep(given);
+                    return other;
+                }
             }
+            nonce = match given {
+                Some(given) => given,
+                None => self.fresh_nonce().await?,
+            };
         }
+        self.keep(Some(nonce));
         Err(AcmeError::Refused(refused))
     }
 
@@ -118,17 +130,33 @@ impl Client {
     }
 
     async fn nonce(&self) -> Result<String, AcmeError> {
-        if let Some(nonce) = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            return Ok(nonce);
+        let kept = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match kept {
+            Some(nonce) => Ok(nonce),
+            None => self.fresh_nonce().await,
         }
+    }
+
+    async fn fresh_nonce(&self) -> Result<String, AcmeError> {
         let url = self.directory().await?.new_nonce.clone();
-        self.judged(self.send(Method::HEAD, &url, None).await?)?;
-        // Sending kept the nonce, unless there was none.
-        self.nonces.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or_else(|| {
+        let answer = self.judged(self.send(Method::HEAD, &url, None).await?)?;
+        nonce_of(&answer).ok_or_else(|| {
             let why = "the CA gives no nonce";
             self.gate.failed(why, Instant::now());
             ConnectorError::transient(why).into()
         })
+    }
+
+    /// Keeps a nonce for a later request. The newest is used first: old ones go stale.
+    fn keep(&self, nonce: Option<String>) {
+        let Some(nonce) = nonce else {
+            return;
+        };
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        if nonces.len() >= NONCES_KEPT {
+            nonces.remove(0);
+        }
+        nonces.push(nonce);
     }
 
     async fn send(&self, method: Method, url: &Url, body: Option<String>) -> Result<Answer, AcmeError> {
@@ -137,20 +165,12 @@ impl Client {
         if let Some(body) = body {
             request = request.header("content-type", "application/jose+json").body(body);
         }
-        let answer = self.egress.send(request).await.inspect_err(|error| {
+        let sent = self.egress.send(request).await.inspect_err(|error| {
             if matches!(error.retry(), Retry::Transient) {
                 self.gate.failed(&error.explain(), Instant::now());
             }
-        })?;
-        if let Some(nonce) = nonce_of(&answer) {
-            let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-            // The newest is used first: old ones go stale.
-            if nonces.len() >= NONCES_KEPT {
-                nonces.remove(0);
-            }
-            nonces.push(nonce.to_owned());
-        }
-        Ok(answer)
+        });
+        Ok(sent?)
     }
 
     fn judged(&self, answer: Answer) -> Result<Answer, AcmeError> {
@@ -169,10 +189,10 @@ impl Client {
 }
 
 /// The nonce of an answer; one that is not base64url is none (RFC 8555 section 6.5.1).
-fn nonce_of(answer: &Answer) -> Option<&str> {
+fn nonce_of(answer: &Answer) -> Option<String> {
     let nonce = answer.headers.get("replay-nonce")?.to_str().ok()?;
     let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    (!nonce.is_empty() && nonce.bytes().all(base64url)).then_some(nonce)
+    (!nonce.is_empty() && nonce.bytes().all(base64url)).then(|| nonce.to_owned())
 }
 
 /// A header's value as a URL.

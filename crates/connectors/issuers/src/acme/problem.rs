@@ -91,7 +91,8 @@ impl Problem {
             "caa" => ConnectorError::permanent(message).hint("allow this CA in the CAA records of the domain"),
             "dns" => ConnectorError::permanent(message).hint("look whether the name resolves from outside"),
             "connection" => ConnectorError::permanent(message).hint("look whether the CA can reach this name on the port of the challenge"),
-            "serverInternal" => ConnectorError::transient(message),
+            // A later attempt has other nonces (RFC 8555 section 6.5).
+            "serverInternal" | "badNonce" => ConnectorError::transient(message),
             _ if self.status == 429 => ConnectorError::throttled(message, self.retry_after),
             _ if self.status == 503 && self.retry_after.is_some() => ConnectorError::throttled(message, self.retry_after),
             _ if self.status >= 500 || self.status == 408 => ConnectorError::transient(message),
@@ -177,6 +178,7 @@ mod tests {
             (429, "urn:ietf:params:acme:error:rateLimited", Retry::Throttled { retry_after_seconds: None }),
             (401, "urn:ietf:params:acme:error:accountDoesNotExist", Retry::Authentication),
             (500, "", Retry::Transient),
+            (400, "urn:ietf:params:acme:error:badNonce", Retry::Transient),
             (400, "urn:ietf:params:acme:error:malformed", Retry::Permanent),
         ] {
             assert_eq!(problem(status, serde_json::json!({"type": kind})).into_error("x").retry(), retry, "{status} {kind}");
