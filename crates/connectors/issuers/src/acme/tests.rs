@@ -2,4 +2,6 @@
 
 mod bad;
 mod pebble;
+mod roll_over;
+mod scripted;
 mod support;
