@@ -123,6 +123,20 @@ impl Vault for StoredVault {
         tx.commit(self.audit("issuer.acme_key_changed", directory)).await.map_err(failed)
     }
 
+    async fn discard_staged(&self, directory: &str, key: &Secret<Vec<u8>>) -> Result<(), ConnectorError> {
+        let (mut tx, mut account) = self.change(directory).await?;
+        let Some(staged) = account.next_secret_id.take() else {
+            return Ok(());
+        };
+        // Another replica may have begun another change of keys meanwhile.
+        if secrets::open_in(&mut tx, &staged).await.map_err(failed)?.expose() != key.expose() {
+            return Ok(());
+        }
+        acme_accounts::update(&mut tx, &account).await.map_err(failed)?;
+        secrets::delete(&mut tx, &staged).await.map_err(failed)?;
+        tx.commit(self.audit("issuer.acme_key_discarded", directory)).await.map_err(failed)
+    }
+
     async fn publish(&self, answer: &HttpAnswer) -> Result<(), ConnectorError> {
         let mut tx = self.write().await?;
         let challenge = AcmeChallenge {

@@ -95,13 +95,31 @@ impl Client {
     /// Sends a signed request; without a payload it only reads. A nonce that the CA refuses is replaced by the one it gives with that
     /// very refusal (RFC 8555 section 6.5), whatever other requests have brought meanwhile.
     pub(super) async fn post(&self, signer: Signer<'_>, url: &Url, payload: Option<&Value>) -> Result<Answer, AcmeError> {
+        self.post_judged(signer, url, payload, |answer| self.judged(answer)).await
+    }
+
+    /// As [`Client::post`], for what a CA may lack: a failure of it says nothing about the rest of the CA and shuts no gate.
+    pub(super) async fn post_apart(&self, signer: Signer<'_>, url: &Url, payload: Option<&Value>) -> Result<Answer, AcmeError> {
+        self.post_judged(signer, url, payload, |answer| {
+            if answer.status.is_success() { Ok(answer) } else { Err(AcmeError::Refused(Problem::of(&answer))) }
+        })
+        .await
+    }
+
+    async fn post_judged(
+        &self,
+        signer: Signer<'_>,
+        url: &Url,
+        payload: Option<&Value>,
+        judged: impl Fn(Answer) -> Result<Answer, AcmeError>,
+    ) -> Result<Answer, AcmeError> {
         let mut nonce = self.nonce().await?;
         let mut refused = Problem::default();
         for _ in 0..NONCE_TRIES {
             let body = signer.envelope(url.as_str(), Some(&nonce), payload)?;
             let answer = self.send(Method::POST, url, Some(body.to_string())).await?;
             let given = nonce_of(&answer);
-            match self.judged(answer) {
+            match judged(answer) {
                 Err(AcmeError::Refused(problem)) if problem.is("badNonce") => refused = problem,
                 other => {
                     self.keep(given);
@@ -195,9 +213,9 @@ fn nonce_of(answer: &Answer) -> Option<String> {
     (!nonce.is_empty() && nonce.bytes().all(base64url)).then(|| nonce.to_owned())
 }
 
-/// A header's value as a URL.
-pub(super) fn location(answer: &Answer) -> Option<Url> {
-    answer.headers.get("location").and_then(|value| value.to_str().ok()).and_then(|text| Url::parse(text).ok())
+/// Where the CA says that something is; a relative reference starts from the URL that was asked (RFC 9110 section 10.2.2).
+pub(super) fn location(answer: &Answer, asked: &Url) -> Option<Url> {
+    answer.headers.get("location").and_then(|value| value.to_str().ok()).and_then(|text| asked.join(text).ok())
 }
 
 const DIRECTORY_LIFE: Duration = Duration::from_secs(3_600);

@@ -120,7 +120,8 @@ impl<'a> Flow<'a> {
             placed = self.acme.client.post(account.signer(), &directory.new_order, Some(&payload)).await;
         }
         let answer = placed?;
-        location(&answer).ok_or_else(|| ConnectorError::transient("the CA does not say where the new order is").into())
+        location(&answer, &directory.new_order)
+            .ok_or_else(|| ConnectorError::transient("the CA does not say where the new order is").into())
     }
 
     fn replaces(&self) -> Option<String> {

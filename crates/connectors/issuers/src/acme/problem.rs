@@ -93,6 +93,7 @@ impl Problem {
             "connection" => ConnectorError::permanent(message).hint("look whether the CA can reach this name on the port of the challenge"),
             // A later attempt has other nonces (RFC 8555 section 6.5).
             "serverInternal" | "badNonce" => ConnectorError::transient(message),
+            _ if self.status == 501 => ConnectorError::permanent(message).hint("the CA does not offer this"),
             _ if self.status == 429 => ConnectorError::throttled(message, self.retry_after),
             _ if self.status == 503 && self.retry_after.is_some() => ConnectorError::throttled(message, self.retry_after),
             _ if self.status >= 500 || self.status == 408 => ConnectorError::transient(message),

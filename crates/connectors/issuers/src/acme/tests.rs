@@ -3,4 +3,6 @@
 mod bad;
 mod exact;
 mod pebble;
+mod roll_over;
+mod scripted;
 mod support;

@@ -3,7 +3,8 @@
 use certctl_connector_core::Retry;
 use serde_json::{Value, json};
 
-use super::bad::{Act, Ca, placed, problem};
+use super::bad::placed;
+use super::scripted::{Act, Ca, problem};
 use super::support::{Memory, issuer, now, order, step};
 use crate::issuer::Issuer as _;
 
