@@ -168,7 +168,7 @@ async fn an_acme_dns_server_gets_the_text_and_its_refusal_shows_no_password() {
 }
 
 #[tokio::test]
-async fn a_renewal_window_that_makes_no_sense_is_none_and_the_pause_is_the_cas() {
+async fn a_renewal_window_that_makes_no_sense_is_no_answer_and_the_pause_is_the_cas() {
     let (memory, ca) = (Memory::default(), Ca::start().await);
     ca.will(
         "/dir",
@@ -188,6 +188,7 @@ async fn a_renewal_window_that_makes_no_sense_is_none_and_the_pause_is_the_cas()
         [
             Act::Say(200, "retry-after: 21600\r\n", window("2026-01-02T04:00:00Z", "2026-01-03T04:00:00Z")),
             Act::Say(200, "", window("2026-01-03T04:00:00Z", "2026-01-02T04:00:00Z")),
+            Act::Say(200, "", window("2026-01-03T04:00:00Z", "2026-01-03T04:00:00Z")),
             Act::Say(404, "", Value::Null),
             Act::Garbage,
         ],
@@ -195,13 +196,17 @@ async fn a_renewal_window_that_makes_no_sense_is_none_and_the_pause_is_the_cas()
     let suggestion = acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap().unwrap();
     assert_eq!(suggestion.ask_after, Some(Duration::from_secs(21_600)));
     assert_eq!(suggestion.window.start.to_string(), "2026-01-02T04:00:00Z");
-    assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap(), None);
+    // As if there had been no answer: what was known before stays known.
+    for _ in 0..2 {
+        let error = acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap_err();
+        assert_eq!((error.retry(), error.to_string().contains("ends before it begins")), (Retry::Transient, true), "{error}");
+    }
     assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap(), None);
     assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap_err().retry(), Retry::Transient);
-    assert_eq!(ca.asked(path), 4);
+    assert_eq!(ca.asked(path), 5);
 }
 
-const RFC_9773_EXAMPLE: &str = "-----BEGIN CERTIFICATE-----
+pub(super) const RFC_9773_EXAMPLE: &str = "-----BEGIN CERTIFICATE-----
 MIIBQzCB66ADAgECAgUAh2VDITAKBggqhkjOPQQDAjAVMRMwEQYDVQQDEwpFeGFt
 cGxlIENBMCIYDzAwMDEwMTAxMDAwMDAwWhgPMDAwMTAxMDEwMDAwMDBaMBYxFDAS
 BgNVBAMTC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeBZu
