@@ -8,6 +8,7 @@ mod house;
 mod issue;
 mod publication;
 mod renew;
+mod renewal_info;
 mod revoke;
 mod trouble;
 

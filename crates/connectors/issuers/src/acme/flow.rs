@@ -15,7 +15,7 @@ use super::order::{OrderObject, Progress, Status, identifiers, new_order};
 use super::problem::AcmeError;
 use super::proof::Proofs;
 use super::{chain, renewal};
-use crate::issuer::{Issued, Order, Outcome, Ticket};
+use crate::issuer::{ASK_RENEWAL_INFO_AT, Issued, Order, Outcome, Ticket};
 
 /// An order on its way.
 #[derive(Debug)]
@@ -158,14 +158,17 @@ impl<'a> Flow<'a> {
             tracing::warn!(error = %error.into_error("to say when to renew"), "no renewal window");
             None
         });
-        let ari = ari.map(|suggestion| suggestion.window);
-        let issuer_ref = Map::from_iter([
+        let mut issuer_ref = Map::from_iter([
             ("directory".to_owned(), json!(self.acme.client.directory_url())),
             ("account".to_owned(), json!(account.url)),
             ("order".to_owned(), json!(order_url)),
             ("certificate".to_owned(), json!(url)),
         ]);
-        Ok(Outcome::Ready(Issued { chain_pem: chain.to_pem(), issuer_ref, ari }))
+        // RFC 9773 section 4.3.2: the next fetch is when this one's Retry-After says.
+        if let Some(pause) = ari.and_then(|suggestion| suggestion.ask_after).and_then(|pause| time::Duration::try_from(pause).ok()) {
+            issuer_ref.insert(ASK_RENEWAL_INFO_AT.to_owned(), json!(self.now.saturating_add(pause).whole_seconds()));
+        }
+        Ok(Outcome::Ready(Issued { chain_pem: chain.to_pem(), issuer_ref, ari: ari.map(|suggestion| suggestion.window) }))
     }
 
     fn later(&self, pause: Duration, reason: impl Into<String>) -> Result<Outcome, AcmeError> {

@@ -1,12 +1,13 @@
 //! CAs that keep to the letter of RFC 8555, or break it where a client must notice.
 
 use certctl_connector_core::Retry;
+use certctl_domain::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::bad::placed;
+use super::bad::{RFC_9773_EXAMPLE, placed};
 use super::scripted::{Act, Ca, problem};
 use super::support::{Memory, issuer, now, order, step};
-use crate::issuer::Issuer as _;
+use crate::issuer::{ASK_RENEWAL_INFO_AT, Issuer as _, Outcome};
 
 /// The nonces of the signed requests to a path, in order.
 fn nonces(ca: &Ca, path: &str) -> Vec<String> {
@@ -53,6 +54,33 @@ async fn a_refused_nonce_is_replaced_by_that_of_the_refusal() {
     let error = step(&acme, &order(&["a.test"]), Some(&ticket)).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Transient, "{error}");
     assert_eq!(nonces(&ca, "/order/1").split_off(3), ["last", "own", "own", "own", "own", "own"]);
+}
+
+#[tokio::test]
+async fn the_pause_that_the_ca_wants_after_the_first_window_is_kept() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    let mut directory = directory();
+    directory["renewalInfo"] = json!("BASE/ari");
+    ca.will("/dir", [Act::Say(200, "", directory)]);
+    let ticket = placed(&memory, &ca).await;
+    ca.will("/order/1", [Act::Say(200, "", json!({"status": "valid", "certificate": "BASE/cert"}))]);
+    ca.will("/cert", [Act::Say(200, "", json!(RFC_9773_EXAMPLE))]);
+    let window = json!({"suggestedWindow": {"start": "2026-01-02T04:00:00Z", "end": "2026-01-03T04:00:00Z"}});
+    ca.will(
+        "/ari/ayhba4dgqehhs3uee6culn4bynq.aidlqye",
+        [Act::Say(200, "retry-after: 7200\r\n", window.clone()), Act::Say(200, "", window)],
+    );
+    let acme = issuer(&memory, ca.config());
+    let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let Outcome::Ready(issued) = acme.issue(&order(&["a.test"]), None, Some(&ticket.state), at).await.unwrap() else {
+            panic!("the order is valid");
+        };
+        assert!(issued.ari.is_some());
+        kept.push(issued.issuer_ref.get(ASK_RENEWAL_INFO_AT).cloned());
+    }
+    assert_eq!(kept, [Some(json!("2026-01-01T02:00:00Z")), None]);
 }
 
 fn directory() -> Value {
