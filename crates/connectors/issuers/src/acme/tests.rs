@@ -2,6 +2,7 @@
 
 mod bad;
 mod pebble;
+mod proofs;
 mod roll_over;
 mod scripted;
 mod support;
