@@ -36,6 +36,14 @@ pub(super) struct Posted {
     pub(super) value: String,
     /// Since when.
     pub(super) at: Timestamp,
+    /// Whether that was done for certain. It is noted before it is tried, so that it is taken back also when nobody saw the end.
+    #[serde(default = "certain")]
+    pub(super) there: bool,
+}
+
+/// What earlier versions noted, they noted afterwards.
+const fn certain() -> bool {
+    true
 }
 
 /// The challenges that the server answers.

@@ -3,6 +3,7 @@
 mod bad;
 mod exact;
 mod pebble;
+mod proofs;
 mod roll_over;
 mod scripted;
 mod support;
