@@ -15,6 +15,7 @@ mod order;
 mod problem;
 mod proof;
 mod renewal;
+mod url;
 
 use std::sync::Arc;
 

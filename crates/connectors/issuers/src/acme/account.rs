@@ -13,6 +13,7 @@ use super::client::{Client, location};
 use super::config::AcmeConfig;
 use super::jws::{AccountKey, Signer, external_binding};
 use super::problem::{AcmeError, Problem};
+use super::url::Url;
 use crate::surroundings::{KeptAccount, Vault};
 
 /// An account that the CA knows.
@@ -170,6 +171,6 @@ fn contacts(contact: &str) -> Value {
     if contact.is_empty() { json!([]) } else { json!([contact]) }
 }
 
-fn parse_url(text: &str) -> Result<url::Url, ConnectorError> {
-    url::Url::parse(text).map_err(|e| ConnectorError::permanent("the account's URL that is kept is not one").caused_by(e))
+fn parse_url(text: &str) -> Result<Url, ConnectorError> {
+    Url::parse(text).map_err(|e| ConnectorError::permanent("the account's URL that is kept is not one").caused_by(e))
 }

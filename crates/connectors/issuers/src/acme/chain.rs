@@ -3,11 +3,11 @@
 use certctl_connector_core::ConnectorError;
 use certctl_connector_core::egress::Answer;
 use certctl_pki::chain::Chain;
-use url::Url;
 
 use super::account::Account;
 use super::client::Client;
 use super::problem::AcmeError;
+use super::url::Url;
 
 /// The chain that leads to the wanted root, else the one that the CA gives first.
 pub(super) async fn fetch(client: &Client, account: &Account, url: &Url, wanted_root: Option<&str>) -> Result<Chain, AcmeError> {

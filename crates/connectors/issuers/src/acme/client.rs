@@ -9,17 +9,17 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use url::Url;
 
 use super::gate::Gate;
 use super::jws::Signer;
 use super::problem::{AcmeError, Problem};
+use super::url::Url;
 
 /// Speaks to one CA.
 #[derive(Debug)]
 pub(super) struct Client {
     egress: Egress,
-    directory_url: Url,
+    directory_url: ::url::Url,
     directory: Mutex<Option<(Arc<Directory>, Instant)>>,
     nonces: Mutex<Vec<String>>,
     gate: Gate,
@@ -51,7 +51,7 @@ pub(super) struct Meta {
 
 impl Client {
     /// A client that has asked for nothing yet.
-    pub(super) fn new(egress: Egress, directory_url: Url, requests_per_minute: u32) -> Self {
+    pub(super) fn new(egress: Egress, directory_url: ::url::Url, requests_per_minute: u32) -> Self {
         Self {
             egress,
             directory_url,
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// The CA's name for itself.
-    pub(super) const fn directory_url(&self) -> &Url {
+    pub(super) const fn directory_url(&self) -> &::url::Url {
         &self.directory_url
     }
 
@@ -86,13 +86,13 @@ impl Client {
     }
 
     /// Reads what needs no account.
-    pub(super) async fn get(&self, url: &Url) -> Result<Answer, AcmeError> {
+    pub(super) async fn get(&self, url: &::url::Url) -> Result<Answer, AcmeError> {
         let answer = self.send(Method::GET, url, None).await?;
         self.keep(nonce_of(&answer));
         self.judged(answer)
     }
 
-    /// Sends a signed request; without a payload it only reads. A nonce that the CA refuses is replaced by the one it gives with that
+    /// Sends a signed request, for the URL as the CA wrote it; without a payload it only reads. A nonce that the CA refuses is replaced by the one it gives with that
     /// very refusal (RFC 8555 section 6.5), whatever other requests have brought meanwhile.
     pub(super) async fn post(&self, signer: Signer<'_>, url: &Url, payload: Option<&Value>) -> Result<Answer, AcmeError> {
         self.post_judged(signer, url, payload, |answer| self.judged(answer)).await
@@ -117,7 +117,7 @@ impl Client {
         let mut refused = Problem::default();
         for _ in 0..NONCE_TRIES {
             let body = signer.envelope(url.as_str(), Some(&nonce), payload)?;
-            let answer = self.send(Method::POST, url, Some(body.to_string())).await?;
+            let answer = self.send(Method::POST, url.parsed(), Some(body.to_string())).await?;
             let given = nonce_of(&answer);
             match judged(answer) {
                 Err(AcmeError::Refused(problem)) if problem.is("badNonce") => refused = problem,
@@ -156,8 +156,8 @@ impl Client {
     }
 
     async fn fresh_nonce(&self) -> Result<String, AcmeError> {
-        let url = self.directory().await?.new_nonce.clone();
-        let answer = self.judged(self.send(Method::HEAD, &url, None).await?)?;
+        let directory = self.directory().await?;
+        let answer = self.judged(self.send(Method::HEAD, directory.new_nonce.parsed(), None).await?)?;
         nonce_of(&answer).ok_or_else(|| {
             let why = "the CA gives no nonce";
             self.gate.failed(why, Instant::now());
@@ -177,7 +177,7 @@ impl Client {
         nonces.push(nonce);
     }
 
-    async fn send(&self, method: Method, url: &Url, body: Option<String>) -> Result<Answer, AcmeError> {
+    async fn send(&self, method: Method, url: &::url::Url, body: Option<String>) -> Result<Answer, AcmeError> {
         self.gate.enter(Instant::now())?;
         let mut request = self.egress.request(method, url)?;
         if let Some(body) = body {

@@ -7,7 +7,6 @@ use certctl_connector_core::{ConnectorError, Retry};
 use certctl_domain::time::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
-use url::Url;
 
 use super::Acme;
 use super::account::Account;
@@ -15,6 +14,7 @@ use super::client::location;
 use super::order::{Identifier, OrderObject, Progress, Status, identifiers, new_order};
 use super::problem::AcmeError;
 use super::proof::{Proofs, take_back};
+use super::url::Url;
 use super::{chain, renewal};
 use crate::issuer::{ASK_RENEWAL_INFO_AT, Issued, Order, Outcome, Ticket};
 

@@ -7,9 +7,9 @@ use certctl_domain::x509::{ExtendedKeyUsage, San};
 use certctl_pki::csr::Csr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use super::problem::Problem;
+use super::url::Url;
 
 /// Where an order of ours stands; what is stored while the CA is waited for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

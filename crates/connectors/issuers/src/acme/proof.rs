@@ -7,7 +7,6 @@ use certctl_connector_core::egress::Answer;
 use certctl_domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
-use url::Url;
 
 use super::Acme;
 use super::account::Account;
@@ -17,6 +16,7 @@ use super::flow::pause;
 use super::jws::sha256_text;
 use super::order::{Authorization, ChallengeKind, ChallengeObject, Identifier, Posted, Status};
 use super::problem::AcmeError;
+use super::url::Url;
 use crate::surroundings::HttpAnswer;
 
 /// The proofs of one order.

@@ -18,7 +18,7 @@ pub(super) async fn suggestion(client: &Client, certificate: &Certificate) -> Re
     let (Some(base), Some(id)) = (&directory.renewal_info, ari::certificate_id(certificate)) else {
         return Ok(None);
     };
-    let mut url = base.clone();
+    let mut url = base.parsed().clone();
     url.path_segments_mut()
         .map_err(|()| ConnectorError::permanent("the CA's renewalInfo is no URL to build upon"))?
         .pop_if_empty()

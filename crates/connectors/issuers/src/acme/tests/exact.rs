@@ -83,6 +83,42 @@ async fn the_pause_that_the_ca_wants_after_the_first_window_is_kept() {
     assert_eq!(kept, [Some(json!("2026-01-01T02:00:00Z")), None]);
 }
 
+#[tokio::test]
+async fn requests_are_signed_for_urls_as_the_ca_wrote_them() {
+    let (memory, ca) = (Memory::default(), Ca::start().await);
+    // Written again, these would be another text: the path without its dots.
+    let odd = json!({"newNonce": "BASE/x/../nonce", "newAccount": "BASE/x/../account", "newOrder": "BASE/x/../order",
+        "revokeCert": "BASE/revoke", "keyChange": "BASE/key"});
+    ca.will("/dir", [Act::Say(200, "", odd)]);
+    ca.will("/account", [Act::Say(201, "location: BASE/x/../account/1\r\n", json!({"status": "valid"}))]);
+    ca.will("/order", [Act::Say(201, "location: BASE/x/../order/1\r\n", json!({"status": "pending"}))]);
+    let order_object = json!({"status": "pending", "authorizations": ["BASE/x/../authz/1"]});
+    ca.will("/order/1", [Act::Say(200, "", order_object), Act::Say(200, "", json!({"status": "ready", "finalize": "BASE/x/../finalize"}))]);
+    let challenge = json!({"type": "http-01", "url": "BASE/x/../chall/1", "status": "pending", "token": "t"});
+    let authorization = json!({"status": "pending", "identifier": {"type": "dns", "value": "a.test"}, "challenges": [challenge]});
+    ca.will("/authz/1", [Act::Say(200, "", authorization)]);
+    ca.will("/chall/1", [Act::Say(200, "", json!({"status": "processing"}))]);
+    ca.will("/finalize", [Act::Say(200, "", json!({"status": "valid", "certificate": "BASE/x/../cert"}))]);
+    ca.will("/cert", [Act::Say(200, "", json!(RFC_9773_EXAMPLE))]);
+    let mut ticket = None;
+    for _ in 0..3 {
+        match step(&issuer(&memory, ca.config()), &order(&["a.test"]), ticket.as_ref()).await.unwrap() {
+            Outcome::Pending(next) => ticket = Some(next),
+            Outcome::Ready(issued) => assert_eq!(issued.issuer_ref["order"], format!("{}/x/../order/1", ca.base)),
+        }
+    }
+    let account = format!("{}/x/../account/1", ca.base);
+    assert_eq!(memory.kept().url.as_ref(), Some(&account));
+    for path in ["account", "order", "order/1", "authz/1", "chall/1", "finalize", "cert"] {
+        let headers = ca.headers(&format!("/{path}"));
+        assert!(!headers.is_empty(), "{path}");
+        for header in headers {
+            assert_eq!(header["url"], format!("{}/x/../{path}", ca.base));
+            assert!(path == "account" || header["kid"] == account, "{header}");
+        }
+    }
+}
+
 fn directory() -> Value {
     json!({"newNonce": "BASE/nonce", "newAccount": "BASE/account", "newOrder": "BASE/order", "revokeCert": "BASE/revoke", "keyChange": "BASE/key"})
 }
