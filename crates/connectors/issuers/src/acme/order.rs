@@ -8,7 +8,7 @@ use certctl_pki::csr::Csr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::problem::Problem;
+use super::problem::{Problem, lenient};
 use super::url::Url;
 
 /// Where an order of ours stands; what is stored while the CA is waited for.
@@ -74,7 +74,7 @@ pub(super) struct OrderObject {
     pub(super) finalize: Option<Url>,
     #[serde(default)]
     pub(super) certificate: Option<Url>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) error: Option<Problem>,
 }
 
@@ -98,7 +98,7 @@ pub(super) struct ChallengeObject {
     pub(super) status: Status,
     #[serde(default)]
     pub(super) token: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) error: Option<Problem>,
 }
 

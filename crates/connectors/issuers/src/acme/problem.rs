@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use certctl_connector_core::ConnectorError;
 use certctl_connector_core::egress::Answer;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-/// A refusal.
+/// A refusal. A member that is not of its type is as if it were absent; the others still say why (RFC 9457 section 3.1).
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Problem {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "lenient")]
     kind: String,
+    #[serde(deserialize_with = "lenient")]
     detail: String,
-    #[serde(rename = "status")]
+    #[serde(rename = "status", deserialize_with = "lenient")]
     said_status: u16,
+    #[serde(deserialize_with = "lenient")]
     subproblems: Vec<Part>,
     #[serde(skip)]
     status: u16,
@@ -27,9 +31,11 @@ pub(super) struct Problem {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Part {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "lenient")]
     kind: String,
+    #[serde(deserialize_with = "lenient")]
     detail: String,
+    #[serde(deserialize_with = "lenient")]
     identifier: Option<Name>,
 }
 
@@ -132,6 +138,11 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A member that is as it should be, or its default.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
+}
+
 impl From<ConnectorError> for AcmeError {
     fn from(error: ConnectorError) -> Self {
         Self::Other(error)
@@ -184,5 +195,17 @@ mod tests {
         ] {
             assert_eq!(problem(status, serde_json::json!({"type": kind})).into_error("x").retry(), retry, "{status} {kind}");
         }
+    }
+    #[test]
+    fn a_member_of_another_type_hides_no_other() {
+        for (member, wrong) in
+            [("status", serde_json::json!("403")), ("detail", serde_json::json!(["no"])), ("subproblems", serde_json::json!("x"))]
+        {
+            let mut document = serde_json::json!({"type": "urn:ietf:params:acme:error:badNonce", "detail": "no", "subproblems": []});
+            document[member] = wrong;
+            assert!(problem(400, document).is("badNonce"), "{member}");
+        }
+        let parts = serde_json::json!({"type": 1, "detail": "no", "subproblems": [{"type": {}, "detail": "why", "identifier": 5}]});
+        assert_eq!(problem(400, parts).to_string(), "no (status 400); : why ()");
     }
 }
