@@ -249,6 +249,13 @@ impl Certificate {
         self.subject.der == self.issuer.der
     }
 
+    /// Whether it is signed by its own key, as roots are. A self-issued certificate may be signed by another key of the same CA, as at a
+    /// change of keys (RFC 5280 section 3.2). An old root whose algorithm is not accepted any more counts as one.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.is_self_issued() && !matches!(self.verify_signed_by(self), Err(NotSignedBy::Signature(SignedError::Signature(_))))
+    }
+
     /// Whether `issuer` signed this certificate: names agree and the signature verifies. Asks nothing of the issuer's rights.
     ///
     /// # Errors
