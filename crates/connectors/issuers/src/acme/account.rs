@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use certctl_connector_core::ConnectorError;
+use certctl_connector_core::egress::StatusCode;
 use certctl_domain::secret::Secret;
 use serde_json::{Map, Value, json};
 
@@ -53,8 +54,7 @@ impl Accounts<'_> {
         };
         let account = Account { key, url };
         if kept.contact != contact {
-            let url = parse_url(&account.url)?;
-            self.client.post(account.signer(), &url, Some(&json!({"contact": contacts(&contact)}))).await?;
+            self.tell(&account, &contact).await?;
             self.vault.note_registration(directory, &account.url, &contact).await?;
         }
         Ok(account)
@@ -87,8 +87,18 @@ impl Accounts<'_> {
         let answer = self.client.post(Signer::Key(&key), &directory.new_account, Some(&Value::Object(payload))).await?;
         let url = location(&answer, &directory.new_account)
             .ok_or_else(|| ConnectorError::transient("the CA does not say where the new account is"))?;
-        self.vault.note_registration(self.client.directory_url().as_str(), url.as_str(), contact).await?;
-        Ok(Account { key, url: url.into() })
+        let account = Account { key, url: url.into() };
+        if answer.status != StatusCode::CREATED {
+            // RFC 8555 section 7.3: a CA that knows the key answers with the account that it has, and does not look at the contact.
+            self.tell(&account, contact).await?;
+        }
+        self.vault.note_registration(self.client.directory_url().as_str(), &account.url, contact).await?;
+        Ok(account)
+    }
+
+    /// Tells the CA the contact (RFC 8555 section 7.3.2).
+    async fn tell(&self, account: &Account, contact: &str) -> Result<(), AcmeError> {
+        self.client.post(account.signer(), &parse_url(&account.url)?, Some(&json!({"contact": contacts(contact)}))).await.map(drop)
     }
 
     /// Registers the kept key again, at a CA that has lost the account.

@@ -119,6 +119,24 @@ async fn requests_are_signed_for_urls_as_the_ca_wrote_them() {
     }
 }
 
+#[tokio::test]
+async fn an_account_that_was_there_already_is_told_the_contact() {
+    for (status, told) in [(201, 0), (200, 1)] {
+        let (memory, ca) = (Memory::default(), Ca::start().await);
+        ca.will("/account", [Act::Say(status, "location: BASE/account/1\r\n", json!({"status": "valid"}))]);
+        ca.will("/account/1", [Act::Say(500, "", Value::Null), Act::Say(200, "", json!({"status": "valid"}))]);
+        let mut config = ca.config();
+        config["email"] = json!("ops@example.test");
+        let acme = issuer(&memory, config);
+        if status == 200 {
+            step(&acme, &order(&["a.test"]), None).await.unwrap_err();
+            assert_eq!(memory.kept().url, None, "nothing was told yet");
+        }
+        let _placed = step(&acme, &order(&["a.test"]), None).await.unwrap();
+        assert_eq!((ca.asked("/account/1"), memory.kept().contact.as_str()), (told * 2, "mailto:ops@example.test"));
+    }
+}
+
 fn directory() -> Value {
     json!({"newNonce": "BASE/nonce", "newAccount": "BASE/account", "newOrder": "BASE/order", "revokeCert": "BASE/revoke", "keyChange": "BASE/key"})
 }
