@@ -143,6 +143,11 @@ pub trait Issuer: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// The chain in PEM of the CA that was made elsewhere and is to be kept here, if there is one.
+    fn imports(&self) -> Option<&str> {
+        None
+    }
+
     /// Makes the CA, once in the life of the issuer.
     ///
     /// # Errors

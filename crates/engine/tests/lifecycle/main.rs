@@ -5,6 +5,7 @@
 
 mod acme;
 mod house;
+mod imported;
 mod issue;
 mod publication;
 mod renew;
