@@ -21,13 +21,16 @@ pub(super) enum Act {
 /// What is done with the requests of each path.
 type Script = Vec<(&'static str, VecDeque<Act>)>;
 
+/// Where a request went, and what was in it.
+type Body = (String, Vec<u8>);
+
 /// A CA that does what it was told, one act for each request of a path, the last one again and again.
 pub(super) struct Ca {
     pub(super) base: String,
     root_pem: String,
     script: Arc<Mutex<Script>>,
     pub(super) asked: Arc<Mutex<Vec<String>>>,
-    bodies: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    bodies: Arc<Mutex<Vec<Body>>>,
 }
 
 impl Ca {
