@@ -158,6 +158,12 @@ impl Certificate {
         self.common_name.as_deref()
     }
 
+    /// The most specific common name of the issuer.
+    #[must_use]
+    pub fn issuer_common_name(&self) -> Option<String> {
+        common_name(&self.issuer.der)
+    }
+
     /// Subject alternative names, sorted.
     #[must_use]
     pub fn sans(&self) -> &[San] {

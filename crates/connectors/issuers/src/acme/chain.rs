@@ -38,9 +38,7 @@ fn parse(answer: &Answer) -> Result<Chain, ConnectorError> {
 
 /// A chain leads to a root when the root is in it, or is the issuer of its last certificate.
 fn leads_to(chain: &Chain, root: &str) -> bool {
-    let wanted = format!("CN={root}");
-    let named = |name: &str| name.split(['+', ',']).any(|part| part.trim() == wanted);
-    chain.iter().last().is_some_and(|last| named(last.issuer()) || named(last.subject()))
+    chain.iter().last().is_some_and(|last| last.issuer_common_name().as_deref() == Some(root) || last.common_name() == Some(root))
 }
 
 /// The `Link` fields of relation `alternate` (RFC 8288).
@@ -70,6 +68,23 @@ mod tests {
         let lower = key.to_lowercase().replace("begin", "BEGIN");
         for text in [format!("{certificate}{key}"), format!("{key}{certificate}"), format!("{certificate}{lower}")] {
             assert!(read(text).unwrap_err().to_string().contains("no certificate"));
+        }
+    }
+
+    #[test]
+    fn a_root_is_found_by_its_whole_name() {
+        let name = "Example, Inc. + \"Root\" CN=x";
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let root = rcgen::Issuer::new(params, rcgen::KeyPair::generate().unwrap());
+        let mut params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a.test");
+        let leaf = params.signed_by(&rcgen::KeyPair::generate().unwrap(), &root).unwrap();
+        let chain = Chain::parse_pem(&leaf.pem()).unwrap();
+        assert!(leads_to(&chain, name) && leads_to(&chain, "a.test"));
+        for other in ["Example", "x", "Inc.", ""] {
+            assert!(!leads_to(&chain, other), "{other}");
         }
     }
 
