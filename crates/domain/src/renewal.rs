@@ -76,6 +76,8 @@ pub struct Facts<'a> {
     pub policy: &'a RenewalPolicy,
     /// What is in use now; `None` before the first issuance.
     pub current: Option<Current>,
+    /// Whether the record asks for something else by now than what is in use: other names, another key, another issuer.
+    pub outdated: bool,
     /// Failures in a row since the last success, and when the last one was.
     pub failures: Option<Failures>,
 }
@@ -151,6 +153,7 @@ pub fn decide(facts: &Facts<'_>, now: Timestamp) -> Decision {
     let (due, why) = match &facts.current {
         None => (now, "no version was issued yet".to_owned()),
         Some(current) if current.revoked => (now, "the version in use was revoked".to_owned()),
+        Some(_) if facts.outdated => (now, "the version in use is not what the record asks for".to_owned()),
         Some(_) if !facts.policy.auto_renew => {
             return blocked("its renewal policy does not renew by itself", "renew it by hand, or set auto_renew in the policy");
         }
@@ -158,8 +161,9 @@ pub fn decide(facts: &Facts<'_>, now: Timestamp) -> Decision {
     };
     let due = match facts.failures {
         Some(failures) if failures.count > 0 => {
-            let again = failures.last_at.saturating_add(backoff(facts.policy, failures.count));
-            due.max(again)
+            let wait = backoff(facts.policy, failures.count);
+            let wait = within_life(wait, facts.current.map(|current| current.not_after), failures.last_at);
+            due.max(failures.last_at.saturating_add(wait))
         }
         _ => due,
     };
@@ -191,6 +195,16 @@ pub fn backoff(policy: &RenewalPolicy, count: i64) -> time::Duration {
     let doublings = u32::try_from(count.saturating_sub(1).clamp(0, 20)).unwrap_or(20);
     let seconds = policy.retry_interval_seconds.max(1).saturating_mul(1_i64 << doublings);
     time::Duration::seconds(seconds.min(86_400))
+}
+
+/// A wait from `from` on, shortened so that several tries fit into what is left of a certificate's life: to a quarter of it, but never
+/// below half a minute. A certificate that has ended, or none, is in no hurry that a shorter wait could help.
+#[must_use]
+pub fn within_life(wait: time::Duration, not_after: Option<Timestamp>, from: Timestamp) -> time::Duration {
+    match not_after.map(|end| from.until(end)).filter(|left| left.is_positive()) {
+        Some(left) => wait.min((left / 4_i32).max(time::Duration::seconds(30))),
+        None => wait,
+    }
 }
 
 /// A number from 0 up to but not including 1 that is always the same for the same seed, and evenly spread over seeds.
@@ -317,7 +331,23 @@ mod tests {
     }
 
     fn facts<'a>(policy: &'a RenewalPolicy, current: Option<Current>) -> Facts<'a> {
-        Facts { seed: "mc-1", ended: None, issuer_enabled: true, profile_enabled: true, policy, current, failures: None }
+        Facts { seed: "mc-1", ended: None, issuer_enabled: true, profile_enabled: true, policy, current, outdated: false, failures: None }
+    }
+
+    #[test]
+    fn several_tries_fit_into_what_is_left() {
+        let (hour, at) = (time::Duration::hours(1), day(0));
+        let end = |minutes: i64| Some(at.saturating_add(time::Duration::minutes(minutes)));
+        assert_eq!(within_life(hour, None, at), hour);
+        assert_eq!(within_life(hour, end(60 * 24), at), hour);
+        assert_eq!(within_life(hour, end(40), at), time::Duration::minutes(10));
+        assert_eq!(within_life(hour, end(1), at), time::Duration::seconds(30));
+        assert_eq!(within_life(hour, end(-5), at), hour, "it has ended: no shorter wait helps");
+        let auto = policy(30, true);
+        let current = Current { not_before: at, not_after: at.saturating_add(time::Duration::minutes(30)), revoked: false, ari: None };
+        let failing = Some(Failures { count: 1, last_at: at.saturating_add(time::Duration::minutes(22)) });
+        let now = at.saturating_add(time::Duration::minutes(25));
+        assert!(matches!(decide(&Facts { failures: failing, ..facts(&auto, Some(current)) }, now), Decision::Renew { .. }));
     }
 
     #[test]
@@ -341,6 +371,7 @@ mod tests {
         is(&facts(&manual, Some(version(0, 90))), day(80), "blocked");
         is(&facts(&manual, Some(Current { revoked: true, ..version(0, 90) })), day(1), "renew");
         is(&Facts { ended: Some("it was revoked"), ..facts(&auto, Some(version(0, 90))) }, day(80), "blocked");
+        is(&Facts { outdated: true, ..facts(&manual, Some(version(0, 90))) }, day(1), "renew");
         is(&Facts { issuer_enabled: false, ..facts(&auto, None) }, day(0), "blocked");
         let failing = Failures { count: 3, last_at: day(70) };
         is(&Facts { failures: Some(failing), ..facts(&auto, Some(version(0, 90))) }, day(70), "wait");

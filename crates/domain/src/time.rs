@@ -114,7 +114,10 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        OffsetDateTime::parse(text, &Rfc3339).map(Self::new).map_err(|_| InvalidTimestamp(text.chars().take(64).collect()))
+        let parsed = OffsetDateTime::parse(text, &Rfc3339).ok();
+        // An offset may lead out of the years that can be written.
+        let utc = parsed.and_then(|at| at.checked_to_offset(time::UtcOffset::UTC)).filter(|at| (0..=9999).contains(&at.year()));
+        utc.map(Self::new).ok_or_else(|| InvalidTimestamp(text.chars().take(64).collect()))
     }
 }
 
@@ -148,5 +151,8 @@ mod tests {
     fn refuses_what_is_not_a_time() {
         assert!("yesterday".parse::<Timestamp>().is_err());
         assert!("2026-02-30T00:00:00Z".parse::<Timestamp>().is_err());
+        // In UTC these are outside of the years that can be written.
+        assert!("9999-12-31T23:59:59-01:00".parse::<Timestamp>().is_err());
+        assert!("0000-01-01T00:00:00+01:00".parse::<Timestamp>().is_err());
     }
 }

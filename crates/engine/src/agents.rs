@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::auth::{Token, TokenKind};
 use crate::ctx::Ctx;
 use crate::error::{Error, ErrorKind, Result};
-use crate::{Engine, deploy, issue, targets};
+use crate::{Engine, deploy, holders, issue, targets};
 
 /// A new enrolment token with its secret.
 #[derive(Debug)]
@@ -184,6 +184,8 @@ pub async fn enroll(engine: &Arc<Engine>, request_id: Option<String>, enrollment
         ));
     }
     let facts = enrollment.facts;
+    // Whoever may enroll under any name must not become the agent that was registered for somebody else.
+    let is_named = kept.agent_name.is_some();
     let name = kept
         .agent_name
         .or(enrollment.name)
@@ -215,10 +217,8 @@ pub async fn enroll(engine: &Arc<Engine>, request_id: Option<String>, enrollment
         revision: 1,
         updated_at: now,
     };
-    let agent = match store::adopt(&mut tx, &agent, &secret_hash).await? {
-        Some(registered) => registered,
-        None => agent,
-    };
+    let adopted = if is_named { store::adopt(&mut tx, &agent, &secret_hash).await? } else { None };
+    let agent = adopted.unwrap_or(agent);
     let inserted = if agent.revision > 1 { Ok(()) } else { store::insert(&mut tx, &agent, &secret_hash).await };
     match inserted {
         Err(StoreError::Duplicate(_)) => {
@@ -381,6 +381,8 @@ pub struct Submission<'a> {
 pub async fn submit_csr(ctx: &Ctx, id: &AgentId, submission: Submission<'_>) -> Result<JobId> {
     let Submission { certificate, job, fence, csr_pem } = submission;
     let mut tx = ctx.write().await?;
+    // The certificate first, as everywhere.
+    let locked = table::get_for_update::<Certificate>(&mut tx, certificate).await?;
     let open = jobs::open_of_certificate(&mut tx, certificate).await?;
     let mine = open.into_iter().find(|row| {
         row.job.agent_id.as_ref() == Some(id)
@@ -401,8 +403,7 @@ pub async fn submit_csr(ctx: &Ctx, id: &AgentId, submission: Submission<'_>) -> 
         return Err(Error::conflict("lease_lost", format!("job {} was handed out again meanwhile", row.job.id))
             .hint("poll for work and use the job as it comes"));
     }
-    let certificate =
-        table::get_in::<Certificate>(&mut tx, certificate).await?.ok_or_else(|| Error::not_found("certificate", certificate))?;
+    let certificate = locked.ok_or_else(|| Error::not_found("certificate", certificate))?;
     let row = issue::accept_csr(ctx, &mut tx, &certificate, row, csr_pem).await?;
     let audit = Audit::new(AuditCategory::CertLifecycle, "certificate.submit_csr", "certificate", &certificate.id)
         .with("name", certificate.name.as_str())
@@ -459,6 +460,12 @@ pub async fn retire(ctx: &Ctx, id: &AgentId, how: Retire, reason: &str) -> Resul
         .hint("retire it with force and a reason to disable its targets and cancel its jobs"));
     }
     let mut tx = ctx.write().await?;
+    // Certificates first, as everywhere, and always in the same order.
+    let mut touched = Vec::new();
+    for certificate in certificates::of_agent(&mut tx, id).await? {
+        table::get_for_update::<Certificate>(&mut tx, &certificate).await?;
+        touched.push(certificate);
+    }
     store_targets::disable_of_agent(&mut tx, id).await?;
     for mut row in jobs::open_of_agent_for_update(&mut tx, id).await? {
         let old = row.job.status;
@@ -468,6 +475,11 @@ pub async fn retire(ctx: &Ctx, id: &AgentId, how: Retire, reason: &str) -> Resul
         crate::renewal::after_stop(&mut tx, &row.job, "its agent was retired").await?;
     }
     store::retire(&mut tx, id, reason).await?;
+    for certificate in touched {
+        if let Some(certificate) = table::get_for_update::<Certificate>(&mut tx, &certificate).await? {
+            holders::changed(ctx, &mut tx, &certificate, "its agent was retired").await?;
+        }
+    }
     tx.wake(Topic::Agent(id.clone()));
     let audit = Audit::new(AuditCategory::Config, "agent.retire", "agent", id)
         .with("name", agent.name)

@@ -3,11 +3,10 @@
 //! Every issuance begins with [`first_status`], so no path goes around it.
 
 use certctl_domain::audit::{Audit, AuditCategory};
-use certctl_domain::certificate::Certificate;
 use certctl_domain::ids::{AgentId, Id as _, JobId};
 use certctl_domain::job::{Job, JobStatus};
 use certctl_domain::profile::Profile;
-use certctl_store::{Topic, WriteTx, jobs, table};
+use certctl_store::{Topic, WriteTx, jobs};
 
 use crate::crud::Managed as _;
 use crate::ctx::Ctx;
@@ -79,11 +78,8 @@ pub async fn reject(ctx: &Ctx, id: &JobId, reason: &str) -> Result<Job> {
 
 async fn waiting(ctx: &Ctx, id: &JobId) -> Result<(WriteTx, jobs::JobRow)> {
     let mut tx = ctx.write().await?;
-    let row = jobs::get_for_update(&mut tx, id).await?.ok_or_else(|| Error::not_found("job", id))?;
-    let certificate = table::get_in::<Certificate>(&mut tx, &row.job.certificate_id).await?;
-    if !certificate.is_some_and(|certificate| certificate.is_within(ctx)) {
-        return Err(Error::not_found("job", id));
-    }
+    let found = crate::jobs::with_certificate(ctx, &mut tx, id).await?;
+    let (row, _) = found.filter(|(_, certificate)| certificate.is_within(ctx)).ok_or_else(|| Error::not_found("job", id))?;
     if row.job.status != JobStatus::AwaitingApproval {
         return Err(Error::conflict(
             "job_state",

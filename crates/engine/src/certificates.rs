@@ -17,7 +17,7 @@ use certctl_store::{Topic, WriteTx, certificates, jobs, table};
 use crate::crud::{self, Actions, Hidden, Managed};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::{deploy, issue};
+use crate::{deploy, holders, issue};
 
 impl Managed for Certificate {
     const ACTIONS: Actions = crate::actions!("certificate");
@@ -77,11 +77,13 @@ impl Managed for Certificate {
             |c: &Self| (c.common_name.clone(), c.sans.clone(), c.issuer_id.clone(), c.certificate_profile_id.clone(), c.key_algorithm);
         if content(old) != content(new) {
             issue::cancel_open(tx, new, "the certificate's record was changed").await?;
+            let new = &holders::changed(ctx, tx, new, "the certificate's targets were changed").await?;
             issue::start(ctx, tx, new, JobKind::Renewal, "the certificate's record was changed").await?;
         } else if old.target_ids != new.target_ids {
             let fresh: BTreeSet<_> = new.target_ids.iter().filter(|id| !old.target_ids.contains(id)).cloned().collect();
-            deploy::start_on(ctx, tx, new, Some(&fresh), "the target was added").await?;
-            issue::start_where_missing(ctx, tx, new, "a target was added on an agent that holds no key").await?;
+            let new = holders::changed(ctx, tx, new, "the certificate's targets were changed").await?;
+            deploy::start_on(ctx, tx, &new, Some(&fresh), "the target was added").await?;
+            issue::start_where_missing(ctx, tx, &new, "a target was added on an agent that holds no key").await?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use certctl_domain::ids::{AgentId, Id as _, JobId, TargetId};
 use certctl_domain::job::{Job, JobKind, JobStatus, JobStep, Verification, Witness};
 use certctl_domain::notification::NotificationKind;
 use certctl_store::jobs::{self, JobRow};
-use certctl_store::{Topic, WriteTx, certificates, outbox, table};
+use certctl_store::{Topic, WriteTx, certificates, outbox};
 use serde_json::{Map, json};
 
 use crate::ctx::Ctx;
@@ -80,6 +80,19 @@ pub async fn start_on(
     Ok(started)
 }
 
+/// Starts deployments of one version on the targets of the agent that holds its key; those of other agents have their own.
+///
+/// # Errors
+/// When the database fails.
+pub async fn start_of(ctx: &Ctx, tx: &mut WriteTx, version: &Version, why: &str) -> Result<()> {
+    for (target, agent) in certificates::live_targets(tx, &version.certificate_id).await? {
+        if version.agent_id.as_ref() == Some(&agent) {
+            start(ctx, tx, version, (&target, &agent), why).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn start(ctx: &Ctx, tx: &mut WriteTx, version: &Version, (target, agent): (&TargetId, &AgentId), why: &str) -> Result<Option<Job>> {
     let now = ctx.now();
     for mut row in jobs::open_of_certificate(tx, &version.certificate_id).await? {
@@ -132,10 +145,15 @@ async fn start(ctx: &Ctx, tx: &mut WriteTx, version: &Version, (target, agent): 
 /// When the job is not this agent's, its lease was lost, or it has ended.
 pub async fn report(ctx: &Ctx, agent: &AgentId, id: &JobId, progress: Progress, report: Report) -> Result<Job> {
     let mut tx = ctx.write().await?;
-    let row = jobs::get_for_update(&mut tx, id)
-        .await?
-        .filter(|row| row.job.agent_id.as_ref() == Some(agent))
-        .ok_or_else(|| Error::not_found("job", id))?;
+    // A report of progress touches the job alone; the end of one touches its certificate, which is locked first.
+    let found = match progress {
+        Progress::Running => jobs::get_for_update(&mut tx, id).await?.map(|row| (row, None)),
+        Progress::Completed | Progress::Failed => {
+            crate::jobs::with_certificate(ctx, &mut tx, id).await?.map(|(row, certificate)| (row, Some(certificate)))
+        }
+    };
+    let (row, certificate) =
+        found.filter(|(row, _)| row.job.agent_id.as_ref() == Some(agent)).ok_or_else(|| Error::not_found("job", id))?;
     if row.worker != agent.as_str() || row.job.status.is_over() {
         return Err(Error::conflict(
             "job_over",
@@ -143,19 +161,25 @@ pub async fn report(ctx: &Ctx, agent: &AgentId, id: &JobId, progress: Progress, 
         ));
     }
     if report.fence.is_some_and(|fence| fence != row.job.fence) {
-        return Err(Error::conflict("lease_lost", format!("job {id} was handed out again meanwhile; this result is not taken"))
-            .hint("poll for work: the job comes again if it is still to be done"));
+        return Err(lease_lost(id));
     }
     match progress {
+        // It may have been put back since: what an agent does without a lease is not waited for.
+        Progress::Running if row.job.status == JobStatus::Pending => Err(lease_lost(id)),
         Progress::Running => keep_going(ctx, tx, row, report).await,
         Progress::Completed if row.job.kind == JobKind::Deployment && row.job.status == JobStatus::Running => {
-            completed(ctx, tx, row, report).await
+            completed(ctx, tx, (row, certificate), report).await
         }
         Progress::Completed => {
             Err(Error::conflict("job_state", format!("job {id} is {} and cannot be completed by a report", row.job.status.as_str())))
         }
         Progress::Failed => failed(ctx, tx, row, report).await,
     }
+}
+
+fn lease_lost(id: &JobId) -> Error {
+    Error::conflict("lease_lost", format!("job {id} was handed out again meanwhile; this result is not taken"))
+        .hint("poll for work: the job comes again if it is still to be done")
 }
 
 async fn keep_going(ctx: &Ctx, mut tx: WriteTx, mut row: JobRow, report: Report) -> Result<Job> {
@@ -169,7 +193,7 @@ async fn keep_going(ctx: &Ctx, mut tx: WriteTx, mut row: JobRow, report: Report)
     Ok(row.job)
 }
 
-async fn completed(ctx: &Ctx, mut tx: WriteTx, mut row: JobRow, mut report: Report) -> Result<Job> {
+async fn completed(ctx: &Ctx, mut tx: WriteTx, (mut row, certificate): (JobRow, Option<Certificate>), mut report: Report) -> Result<Job> {
     let now = ctx.now();
     let expected = row.job.verification.as_ref().map(|verification| verification.expected_fingerprint.clone()).unwrap_or_default();
     let observed = report.observed_fingerprint.clone();
@@ -186,7 +210,7 @@ async fn completed(ctx: &Ctx, mut tx: WriteTx, mut row: JobRow, mut report: Repo
         row.job.become_status(JobStatus::Completed, "the target has the certificate", now).map_err(|e| Error::internal(e.to_string()))?;
     row.job.last_error = None;
     jobs::update(&mut tx, old, &row).await?;
-    if let Some(certificate) = table::get_for_update::<Certificate>(&mut tx, &row.job.certificate_id).await? {
+    if let Some(certificate) = certificate {
         let mut new = certificate.clone();
         new.last_deployment_at = Some(now);
         certificates::write_state(&mut tx, &certificate, new).await?;

@@ -6,11 +6,12 @@ use certctl_domain::ids::{AgentId, CertificateId, JobId};
 use certctl_domain::issuer::Issuer;
 use certctl_domain::job::{Job, JobKind, JobStatus};
 use certctl_domain::profile::Profile;
-use certctl_domain::renewal::{Decision, Facts, Failures, RenewalPolicy, decide};
+use certctl_domain::renewal::{Decision, Facts, RenewalPolicy, decide};
 use certctl_store::{agents, certificates, jobs, table};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::holders::Holders;
 use crate::{crud, renewal};
 
 /// Explains a certificate.
@@ -24,8 +25,9 @@ pub async fn certificate(ctx: &Ctx, id: &CertificateId) -> Result<Explanation> {
     let policy = table::get::<RenewalPolicy>(db, &certificate.renewal_policy_id).await?.ok_or_else(|| gone("renewal policy"))?;
     let issuer = table::get::<Issuer>(db, &certificate.issuer_id).await?.ok_or_else(|| gone("issuer"))?;
     let profile = table::get::<Profile>(db, &certificate.certificate_profile_id).await?.ok_or_else(|| gone("profile"))?;
-    let versions = certificates::read_current_versions(db, id).await?;
-    let first = versions.iter().find(|version| version.revoked_at.is_some()).or_else(|| versions.first());
+    let live = certificates::read_live_agents(db, id).await?;
+    let holders = Holders::new(&certificate, live, certificates::read_current_versions(db, id).await?);
+    let first = holders.first();
     let facts = Facts {
         seed: certctl_domain::ids::Id::as_str(id),
         ended: certificate.status.ended(),
@@ -33,10 +35,8 @@ pub async fn certificate(ctx: &Ctx, id: &CertificateId) -> Result<Explanation> {
         profile_enabled: profile.enabled,
         policy: &policy,
         current: first.map(renewal::current_of),
-        failures: certificate
-            .last_failure_at
-            .filter(|_| certificate.failures > 0)
-            .map(|last_at| Failures { count: certificate.failures, last_at }),
+        outdated: first.is_some_and(|version| renewal::is_outdated(&certificate, version)),
+        failures: renewal::failures_of(&certificate),
     };
     let open = jobs::read_open_of_certificate(db, id).await?;
     let mut because = Vec::new();
@@ -50,7 +50,7 @@ pub async fn certificate(ctx: &Ctx, id: &CertificateId) -> Result<Explanation> {
     for row in &open {
         because.push(sentence(&row.job));
     }
-    for version in &versions {
+    for version in &holders.versions {
         let holder = version.agent_id.as_ref().map_or_else(|| "its requester".to_owned(), ToString::to_string);
         because.push(format!(
             "version {} of {holder} is valid until {}, serial number {}",

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use certctl_connector_core::{ConnectorError, Retry};
 use certctl_domain::audit::{Audit, AuditCategory};
-use certctl_domain::certificate::{Certificate, CertificateStatus, Version, VersionState, status_by_clock};
-use certctl_domain::ids::{AgentId, Id as _};
+use certctl_domain::certificate::{Certificate, CertificateStatus, Version, VersionState};
+use certctl_domain::ids::Id as _;
 use certctl_domain::issuer::Issuer;
 use certctl_domain::job::{Job, JobKind, JobStatus};
 use certctl_domain::notification::NotificationKind;
 use certctl_domain::noun::Refusal;
 use certctl_domain::profile::{ApprovedRequest, Profile, RequestFacts};
-use certctl_domain::renewal::{Current, Decision, RenewalPolicy, backoff, decide, due_at};
+use certctl_domain::renewal::{Decision, RenewalPolicy, backoff, decide, due_at, within_life};
 use certctl_domain::time::Timestamp;
 use certctl_domain::x509::SanSet;
 use certctl_issuers::{Issued, Order, Outcome, Predecessor};
@@ -25,6 +25,7 @@ use serde_json::{Map, json};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::holders::{self, Holder, Holders};
 use crate::{approve, deploy, publication, renewal};
 
 /// Starts the work for a new version: a job for each agent beside the certificate's targets, or one that waits for a CSR.
@@ -39,9 +40,9 @@ pub async fn start(
     kind: JobKind,
     why: &str,
 ) -> Result<(Certificate, bool, Vec<Job>)> {
-    let agents: BTreeSet<Option<AgentId>> =
-        certificates::live_targets(tx, &certificate.id).await?.into_iter().map(|(_, agent)| Some(agent)).collect();
-    let agents = if agents.is_empty() { BTreeSet::from([None]) } else { agents };
+    let able = Holders::of(tx, certificate).await?.able;
+    // Where no target can be served, somebody may bring a CSR.
+    let agents = if able.is_empty() { BTreeSet::from([None]) } else { able };
     start_for(ctx, tx, certificate, (kind, why), agents).await
 }
 
@@ -49,24 +50,24 @@ pub async fn start(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn start_where_missing(ctx: &Ctx, tx: &mut WriteTx, certificate: &Certificate, why: &str) -> Result<()> {
-    let held: BTreeSet<Option<AgentId>> =
-        certificates::current_versions(tx, &certificate.id).await?.into_iter().map(|version| version.agent_id).collect();
-    let wanted: BTreeSet<Option<AgentId>> =
-        certificates::live_targets(tx, &certificate.id).await?.into_iter().map(|(_, agent)| Some(agent)).collect();
-    let missing: BTreeSet<_> = wanted.difference(&held).cloned().collect();
+pub async fn start_where_missing(ctx: &Ctx, tx: &mut WriteTx, certificate: &Certificate, why: &str) -> Result<Certificate> {
+    let missing = Holders::of(tx, certificate).await?.empty_handed();
     if !missing.is_empty() {
-        start_for(ctx, tx, certificate, (JobKind::Issuance, why), missing).await?;
+        return Ok(start_for(ctx, tx, certificate, (JobKind::Issuance, why), missing).await?.0);
     }
-    Ok(())
+    Ok(certificate.clone())
 }
 
-async fn start_for(
+/// As [`start`], for these alone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn start_for(
     ctx: &Ctx,
     tx: &mut WriteTx,
     certificate: &Certificate,
     (kind, why): (JobKind, &str),
-    agents: BTreeSet<Option<AgentId>>,
+    agents: BTreeSet<Holder>,
 ) -> Result<(Certificate, bool, Vec<Job>)> {
     let policy = load::<RenewalPolicy>(tx, &certificate.renewal_policy_id).await?;
     let profile = load::<Profile>(tx, &certificate.certificate_profile_id).await?;
@@ -126,8 +127,7 @@ async fn start_for(
     new.status = if certificate.expires_at.is_some() { CertificateStatus::RenewalInProgress } else { CertificateStatus::Pending };
     why.clone_into(&mut new.reason);
     new.hint = started.iter().find_map(|job| job.hint.clone());
-    // Looked at again although the job should end before: nothing hangs on a job that is lost.
-    new.next_try_at = Some(now.saturating_add(LOOK_AGAIN));
+    new.next_try_at = Some(now.saturating_add(within_life(renewal::LOOK_AGAIN, certificate.expires_at, now)));
     let new = certificates::write_state(tx, certificate, new).await?;
     Ok((new, true, started))
 }
@@ -252,12 +252,9 @@ struct Ready {
 /// Checks the job once more and stores what is about to be signed. `None` when there is nothing more to do.
 async fn prepare(ctx: &Ctx, row: &JobRow) -> Result<Option<Ready>, Failed> {
     let mut tx = ctx.write().await?;
-    let Some(row) = still_ours(&mut tx, row).await? else {
+    let Some((row, certificate)) = still_ours_with_certificate(&mut tx, row).await? else {
         return Ok(None);
     };
-    let certificate = table::get_for_update::<Certificate>(&mut tx, &row.job.certificate_id)
-        .await?
-        .ok_or_else(|| Error::not_found("certificate", &row.job.certificate_id))?;
     if let Some(ended) = certificate.status.ended() {
         end(ctx, tx, row, JobStatus::Cancelled, ended).await?;
         return Ok(None);
@@ -326,11 +323,9 @@ async fn store_version(ctx: &Ctx, row: &JobRow, order: &Order, chain: &Chain, is
     let now = ctx.now();
     let leaf = chain.leaf();
     let mut tx = ctx.write().await?;
-    let Some(mut row) = still_ours(&mut tx, row).await? else {
+    let Some((mut row, certificate)) = still_ours_with_certificate(&mut tx, row).await? else {
         return Ok(());
     };
-    let id = row.job.certificate_id.clone();
-    let certificate = table::get_for_update::<Certificate>(&mut tx, &id).await?.ok_or_else(|| Error::not_found("certificate", &id))?;
     let key = order.request.key_algorithm();
     let version = Version {
         id: ctx.new_id()?,
@@ -353,18 +348,19 @@ async fn store_version(ctx: &Ctx, row: &JobRow, order: &Order, chain: &Chain, is
         created_at: now,
     };
     certificates::insert_version(&mut tx, &version, &row.job.id).await?;
+    holders::supersede_former(&mut tx, &certificate).await?;
     let was = row.job.status;
     row.job = row.job.become_status(JobStatus::Completed, "the version was issued", now).map_err(|e| Error::internal(e.to_string()))?;
     row.job.version_id = Some(version.id.clone());
     jobs::update(&mut tx, was, &row).await?;
-    let new = settle(&mut tx, &certificate, |new| {
+    settle(&mut tx, &certificate, |new| {
         new.last_renewal_at = Some(now);
         new.failures = 0;
         new.last_failure_at = None;
         new.hint = None;
     })
     .await?;
-    deploy::start_on(ctx, &mut tx, &new, None, "a new version was issued").await?;
+    deploy::start_of(ctx, &mut tx, &version, "a new version was issued").await?;
     tx.count("certificates.issued", 1).await?;
     let message = format!("{} was issued until {}", certificate.name, version.not_after);
     let payload =
@@ -398,23 +394,26 @@ async fn store_version(ctx: &Ctx, row: &JobRow, order: &Order, chain: &Chain, is
 pub async fn settle(tx: &mut WriteTx, old: &Certificate, change: impl FnOnce(&mut Certificate)) -> Result<Certificate> {
     let now = tx.now();
     let policy = load::<RenewalPolicy>(tx, &old.renewal_policy_id).await?;
-    let versions = certificates::current_versions(tx, &old.id).await?;
+    let holders = Holders::of(tx, old).await?;
     let open = jobs::open_of_certificate(tx, &old.id).await?;
     let mut new = old.clone();
     change(&mut new);
-    let Some(first) = versions.first() else {
+    let Some(first) = holders.versions.first() else {
         return Ok(certificates::write_state(tx, old, new).await?);
     };
     new.expires_at = Some(first.not_after);
-    let (renew_at, why) = due_at(
-        &Current { not_before: first.not_before, not_after: first.not_after, revoked: first.revoked_at.is_some(), ari: first.ari },
-        &policy,
-        old.id.as_str(),
-    );
+    let (renew_at, why) = due_at(&renewal::current_of(first), &policy, old.id.as_str());
     let issuing = open.iter().any(|row| matches!(row.job.kind, JobKind::Issuance | JobKind::Renewal));
-    new.status = if issuing { CertificateStatus::RenewalInProgress } else { status_by_clock(first.not_after, renew_at, now) };
+    new.status = renewal::status_of(&new, (first.not_after, renew_at), issuing, now);
     new.reason = why;
-    new.next_try_at = Some(renewal::next_look(first.not_after, renew_at, &policy, now));
+    let look = renewal::next_look(first.not_after, renew_at, &policy, now);
+    new.next_try_at = Some(if issuing {
+        look.min(now.saturating_add(within_life(renewal::LOOK_AGAIN, new.expires_at, now)))
+    } else if renew_at <= now {
+        now
+    } else {
+        look
+    });
     Ok(certificates::write_state(tx, old, new).await?)
 }
 
@@ -422,10 +421,7 @@ pub async fn settle(tx: &mut WriteTx, old: &Certificate, change: impl FnOnce(&mu
 async fn fail(ctx: &Ctx, row: &JobRow, error: &ConnectorError) -> Result<()> {
     let now = ctx.now();
     let mut tx = ctx.write().await?;
-    let Some(mut row) = still_ours(&mut tx, row).await? else {
-        return Ok(());
-    };
-    let Some(old) = table::get_for_update::<Certificate>(&mut tx, &row.job.certificate_id).await? else {
+    let Some((mut row, old)) = still_ours_with_certificate(&mut tx, row).await? else {
         return Ok(());
     };
     let policy = load::<RenewalPolicy>(&mut tx, &old.renewal_policy_id).await?;
@@ -437,7 +433,7 @@ async fn fail(ctx: &Ctx, row: &JobRow, error: &ConnectorError) -> Result<()> {
                 time::Duration::seconds(retry_after_seconds.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0).min(86_400));
             asked.max(backoff(&policy, failures).min(time::Duration::minutes(5)))
         }
-        _ => backoff(&policy, failures),
+        _ => within_life(backoff(&policy, failures), old.expires_at, now),
     };
     let again = now.saturating_add(wait);
     let was = row.job.status;
@@ -503,6 +499,12 @@ pub async fn note_failure(
     Ok(new)
 }
 
+/// The certificate and its job as they are now, if this worker still holds the job. The certificate is locked first, as everywhere.
+async fn still_ours_with_certificate(tx: &mut WriteTx, row: &JobRow) -> Result<Option<(JobRow, Certificate)>> {
+    let certificate = table::get_for_update::<Certificate>(tx, &row.job.certificate_id).await?;
+    Ok(still_ours(tx, row).await?.zip(certificate))
+}
+
 /// The job as it is now, if this worker still holds it: a late result is refused by the fencing number.
 async fn still_ours(tx: &mut WriteTx, row: &JobRow) -> Result<Option<JobRow>> {
     let now = jobs::get_for_update(tx, &row.job.id).await?;
@@ -529,7 +531,7 @@ async fn not_due_any_more(ctx: &Ctx, tx: &mut WriteTx, row: &JobRow, certificate
     }
     let mut facts = renewal::facts(tx, certificate).await?;
     facts.failures = None;
-    Ok(match decide(&facts.borrow(certificate), ctx.now()) {
+    Ok(match decide(&facts.of(certificate, &row.job.agent_id), ctx.now()) {
         Decision::Wait { until, .. } => Some(format!("renewal is not due before {until} any more")),
         Decision::Blocked { why, .. } => Some(why),
         Decision::Renew { .. } => None,
@@ -578,5 +580,3 @@ fn refused(error: Error) -> ConnectorError {
 async fn load<N: certctl_store::table::Stored>(tx: &mut WriteTx, id: &N::Id) -> Result<N> {
     table::get_in::<N>(tx, id).await?.ok_or_else(|| Error::internal(format!("a {} that is referred to is gone", N::KIND)))
 }
-
-const LOOK_AGAIN: time::Duration = time::Duration::hours(1);

@@ -10,7 +10,7 @@ use certctl_domain::job::{Job, JobKind, JobStatus};
 use certctl_domain::list::{ListQuery, Page};
 use certctl_domain::time::Timestamp;
 use certctl_store::jobs::{self, JobRow, SERVER};
-use certctl_store::{Topic, Who, table};
+use certctl_store::{Topic, Who, WriteTx, table};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -122,6 +122,20 @@ pub async fn reap(ctx: &Ctx) -> Result<usize> {
     Ok(n)
 }
 
+/// A job with its certificate, both kept from others until the commit. Everybody locks the certificate before its jobs: who did it the
+/// other way round would wait for somebody who waits for them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn with_certificate(ctx: &Ctx, tx: &mut WriteTx, id: &JobId) -> Result<Option<(JobRow, Certificate)>> {
+    // Which certificate it belongs to never changes.
+    let Some(found) = jobs::get(ctx.store().db(), id).await? else {
+        return Ok(None);
+    };
+    let certificate = table::get_for_update::<Certificate>(tx, &found.job.certificate_id).await?;
+    Ok(jobs::get_for_update(tx, id).await?.zip(certificate))
+}
+
 /// Reads one.
 ///
 /// # Errors
@@ -173,7 +187,7 @@ pub async fn list(ctx: &Ctx, query: &ListQuery) -> Result<Page<Job>> {
 pub async fn cancel(ctx: &Ctx, id: &JobId) -> Result<Job> {
     get(ctx, id).await?;
     let mut tx = ctx.write().await?;
-    let mut row = jobs::get_for_update(&mut tx, id).await?.ok_or_else(|| Error::not_found("job", id))?;
+    let (mut row, _) = with_certificate(ctx, &mut tx, id).await?.ok_or_else(|| Error::not_found("job", id))?;
     let old = row.job.status;
     let why = format!("cancelled by {}", ctx.actor());
     row.job =

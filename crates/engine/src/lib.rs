@@ -13,6 +13,7 @@ pub mod ctx;
 pub mod deploy;
 pub mod error;
 pub mod explain;
+pub mod holders;
 pub mod issue;
 pub mod issuers;
 pub mod jobs;

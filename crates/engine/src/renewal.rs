@@ -1,19 +1,23 @@
 //! What the scheduler, the worker and `explain` know when they ask the decision about a certificate.
 
-use certctl_domain::certificate::{Certificate, CertificateStatus, Version};
+use std::collections::BTreeSet;
+
+use certctl_domain::certificate::{Certificate, CertificateStatus, Version, status_by_clock};
 use certctl_domain::ids::Id as _;
 use certctl_domain::issuer::Issuer;
 use certctl_domain::job::{Job, JobKind, JobStatus};
 use certctl_domain::notification::NotificationKind;
-use certctl_domain::profile::Profile;
-use certctl_domain::renewal::{Current, Decision, Facts, Failures, RenewalPolicy, decide, due_at};
+use certctl_domain::profile::{Profile, all_names};
+use certctl_domain::renewal::{Current, Decision, Facts, Failures, RenewalPolicy, decide, due_at, within_life};
 use certctl_domain::time::Timestamp;
+use certctl_pki::chain::Chain;
 use certctl_store::jobs::JobRow;
 use certctl_store::{WriteTx, certificates, jobs, outbox, table};
 use serde_json::{Map, json};
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::holders::{Holder, Holders};
 use crate::issue;
 
 /// The name under which the scheduler asks for renewals.
@@ -28,32 +32,66 @@ pub struct Known {
     pub issuer_enabled: bool,
     /// Whether the profile may be used.
     pub profile_enabled: bool,
-    /// The version in use that ends first.
-    pub first: Option<Version>,
+    /// Who holds keys, and which versions.
+    pub holders: Holders,
     /// Failures in a row.
     pub failures: Option<Failures>,
 }
 
 impl Known {
-    /// As the decision wants it.
+    /// As the decision wants it, about the version to which everything else can wait.
     #[must_use]
     pub fn borrow<'a>(&'a self, certificate: &'a Certificate) -> Facts<'a> {
+        self.about(certificate, self.holders.first())
+    }
+
+    /// As the decision wants it, about what one holder has.
+    #[must_use]
+    pub fn of<'a>(&'a self, certificate: &'a Certificate, holder: &Holder) -> Facts<'a> {
+        self.about(certificate, self.holders.version_of(holder))
+    }
+
+    fn about<'a>(&'a self, certificate: &'a Certificate, version: Option<&Version>) -> Facts<'a> {
         Facts {
             seed: certificate.id.as_str(),
             ended: certificate.status.ended(),
             issuer_enabled: self.issuer_enabled,
             profile_enabled: self.profile_enabled,
             policy: &self.policy,
-            current: self.first.as_ref().map(current_of),
+            current: version.map(current_of),
+            outdated: version.is_some_and(|version| is_outdated(certificate, version)),
             failures: self.failures,
         }
     }
+}
+
+/// Whether the record asks for something else by now than this version is.
+#[must_use]
+pub fn is_outdated(certificate: &Certificate, version: &Version) -> bool {
+    let key = certificate
+        .key_algorithm
+        .is_some_and(|wanted| (wanted.family(), i64::from(wanted.bits())) != (version.key_algorithm.as_str(), version.key_size));
+    // What was stored was linted: its names are those that the record had then.
+    let names = || match (Chain::parse_pem(&version.pem_chain), all_names(&certificate.common_name, &certificate.sans)) {
+        (Ok(chain), Ok(names)) => {
+            let issued = chain.leaf().sans();
+            !(issued.iter().all(|name| names.contains(name)) && names.iter().all(|name| issued.contains(name)))
+        }
+        _ => false,
+    };
+    version.issuer_id != certificate.issuer_id || key || names()
 }
 
 /// A version as the decision sees it.
 #[must_use]
 pub const fn current_of(version: &Version) -> Current {
     Current { not_before: version.not_before, not_after: version.not_after, revoked: version.revoked_at.is_some(), ari: version.ari }
+}
+
+/// The failures of a certificate since its last success.
+#[must_use]
+pub fn failures_of(certificate: &Certificate) -> Option<Failures> {
+    certificate.last_failure_at.filter(|_| certificate.failures > 0).map(|last_at| Failures { count: certificate.failures, last_at })
 }
 
 /// Reads what the decision about a certificate rests on.
@@ -65,12 +103,8 @@ pub async fn facts(tx: &mut WriteTx, certificate: &Certificate) -> Result<Known>
     let policy = table::get_in::<RenewalPolicy>(tx, &certificate.renewal_policy_id).await?.ok_or_else(|| gone("renewal policy"))?;
     let issuer = table::get_in::<Issuer>(tx, &certificate.issuer_id).await?.ok_or_else(|| gone("issuer"))?;
     let profile = table::get_in::<Profile>(tx, &certificate.certificate_profile_id).await?.ok_or_else(|| gone("profile"))?;
-    let versions = certificates::current_versions(tx, &certificate.id).await?;
-    // A revoked version in use is more urgent than any that ends.
-    let first = versions.iter().find(|version| version.revoked_at.is_some()).or_else(|| versions.first()).cloned();
-    let failures =
-        certificate.last_failure_at.filter(|_| certificate.failures > 0).map(|last_at| Failures { count: certificate.failures, last_at });
-    Ok(Known { policy, issuer_enabled: issuer.enabled, profile_enabled: profile.enabled, first, failures })
+    let holders = Holders::of(tx, certificate).await?;
+    Ok(Known { policy, issuer_enabled: issuer.enabled, profile_enabled: profile.enabled, holders, failures: failures_of(certificate) })
 }
 
 /// When a certificate must be looked at next by itself: when renewal begins, when a warning is due, or when it ends.
@@ -98,19 +132,33 @@ pub async fn look(ctx: &Ctx, id: &certctl_domain::ids::CertificateId) -> Result<
     let known = facts(&mut tx, &old).await?;
     warn(&mut tx, &old, &known, now).await?;
     let open = jobs::open_of_certificate(&mut tx, id).await?;
-    let issuing = open.iter().any(|row| matches!(row.job.kind, JobKind::Issuance | JobKind::Renewal));
+    let busy: BTreeSet<&Holder> =
+        open.iter().filter(|row| matches!(row.job.kind, JobKind::Issuance | JobKind::Renewal)).map(|row| &row.job.agent_id).collect();
     let waits_too_long = told_of_waiting(ctx, &mut tx, &old, &open).await?;
-    let decision = decide(&known.borrow(&old), now);
-    let started = match (&decision, issuing) {
-        (Decision::Renew { why }, false) => {
-            let kind = if known.first.is_some() { JobKind::Renewal } else { JobKind::Issuance };
-            issue::start(ctx, &mut tx, &old, kind, why).await?;
+    let mut decision = decide(&known.borrow(&old), now);
+    // Each holder for itself: one that does not answer keeps no other back.
+    let mut due = BTreeSet::new();
+    for holder in known.holders.able.iter().filter(|holder| !busy.contains(holder)) {
+        let about_it = decide(&known.of(&old, holder), now);
+        if matches!(about_it, Decision::Renew { .. }) {
+            due.insert(holder.clone());
+            decision = about_it;
+        }
+    }
+    if matches!(decision, Decision::Renew { .. }) && known.holders.able.is_empty() {
+        let (why, hint) = ("all of its targets are disabled, or their agents are retired", "enable a target, or give it another");
+        decision = Decision::Blocked { why: why.to_owned(), hint: hint.to_owned() };
+    }
+    let started = match &decision {
+        Decision::Renew { why } if !due.is_empty() => {
+            let kind = if known.holders.versions.is_empty() { JobKind::Issuance } else { JobKind::Renewal };
+            issue::start_for(ctx, &mut tx, &old, (kind, why), due).await?;
             true
         }
         _ => {
             let mut new = old.clone();
             new.next_try_at = after_decision(&decision, &known, &old, now);
-            new.status = by_clock(&old, &known, issuing, now);
+            new.status = by_clock(&old, &known, !busy.is_empty(), now);
             if let Decision::Blocked { why, hint } = &decision {
                 why.clone_into(&mut new.reason);
                 new.hint = Some(hint.clone());
@@ -181,7 +229,8 @@ pub async fn after_stop(tx: &mut WriteTx, job: &Job, why: &str) -> Result<()> {
     new.status = by_clock(&old, &known, false, now);
     new.reason = format!("the last attempt was stopped: {why}");
     new.hint = Some("it is tried again by itself within a day; `certctl certs renew` tries now".to_owned());
-    new.next_try_at = Some(now.saturating_add(time::Duration::days(1)));
+    let end = known.holders.first().map(|version| version.not_after);
+    new.next_try_at = Some(now.saturating_add(within_life(time::Duration::days(1), end, now)));
     certificates::write_state(tx, &old, new).await?;
     Ok(())
 }
@@ -190,8 +239,9 @@ fn after_decision(decision: &Decision, known: &Known, certificate: &Certificate,
     if certificate.status.ended().is_some() {
         return None;
     }
-    let soon = now.saturating_add(time::Duration::hours(1));
-    let Some(first) = &known.first else {
+    let first = known.holders.first();
+    let soon = now.saturating_add(within_life(LOOK_AGAIN, first.map(|version| version.not_after), now));
+    let Some(first) = first else {
         return Some(soon);
     };
     let look = next_look(first.not_after, due_at(&current_of(first), &known.policy, certificate.id.as_str()).0, &known.policy, now);
@@ -206,11 +256,22 @@ fn by_clock(certificate: &Certificate, known: &Known, issuing: bool, now: Timest
     if certificate.status.ended().is_some() {
         return certificate.status;
     }
-    let Some(first) = &known.first else {
+    let Some(first) = known.holders.first() else {
         return if certificate.failures > 0 { CertificateStatus::Failed } else { CertificateStatus::Pending };
     };
     let renew_at = due_at(&current_of(first), &known.policy, certificate.id.as_str()).0;
-    match certctl_domain::certificate::status_by_clock(first.not_after, renew_at, now) {
+    status_of(certificate, (first.not_after, renew_at), issuing, now)
+}
+
+/// The status of a certificate whose version ends and is to be renewed at these times.
+#[must_use]
+pub fn status_of(
+    certificate: &Certificate,
+    (not_after, renew_at): (Timestamp, Timestamp),
+    issuing: bool,
+    now: Timestamp,
+) -> CertificateStatus {
+    match status_by_clock(not_after, renew_at, now) {
         // What has ended is told as ended, whatever is under way.
         CertificateStatus::Expired => CertificateStatus::Expired,
         _ if issuing => CertificateStatus::RenewalInProgress,
@@ -221,7 +282,7 @@ fn by_clock(certificate: &Certificate, known: &Known, issuing: bool, now: Timest
 
 /// Writes the warnings whose days have come; each is told once per version.
 async fn warn(tx: &mut WriteTx, certificate: &Certificate, known: &Known, now: Timestamp) -> Result<()> {
-    let Some(first) = known.first.as_ref().filter(|_| certificate.status.ended().is_none()) else {
+    let Some(first) = known.holders.first().filter(|_| certificate.status.ended().is_none()) else {
         return Ok(());
     };
     // The nearest threshold alone: a server that was down for a month does not send all of them.
@@ -260,3 +321,6 @@ async fn warn(tx: &mut WriteTx, certificate: &Certificate, known: &Known, now: T
     }
     Ok(())
 }
+
+/// When to look again at what somebody else is at: nothing hangs on a job that is lost. Sooner where little is left of its life.
+pub const LOOK_AGAIN: time::Duration = time::Duration::hours(1);

@@ -143,7 +143,21 @@ pub async fn once(ctx: &Ctx, task: &Task) -> Result<Option<u64>> {
     let Some(lease) = leases::acquire_or_renew(ctx.store(), task.name, candidate).await? else {
         return Ok(None);
     };
-    let done = (task.run)(ctx).await?;
+    // A long run keeps its lease: nobody else begins the same meanwhile, and nobody believes that the task is not done.
+    let keep = async {
+        let mut held = true;
+        while held {
+            tokio::time::sleep(Duration::try_from(ttl / 3_i32).unwrap_or(Duration::from_secs(5))).await;
+            let again = Candidate { now: ctx.now(), ..candidate };
+            held = matches!(leases::acquire_or_renew(ctx.store(), task.name, again).await, Ok(Some(_)) | Err(_));
+        }
+        tracing::warn!(task.name = task.name, "the lease of a task went to another replica while the task ran");
+        std::future::pending::<std::convert::Infallible>().await
+    };
+    let done = tokio::select! {
+        done = (task.run)(ctx) => done?,
+        never = keep => match never {},
+    };
     leases::mark_success(ctx.store(), &lease, ctx.now()).await?;
     Ok(Some(done))
 }

@@ -1,9 +1,12 @@
 //! Targets: their settings, checked by the connector that the agent will run.
 
+use std::collections::BTreeSet;
+
+use certctl_domain::certificate::Certificate;
 use certctl_domain::ids::TargetId;
 use certctl_domain::noun::Refusal;
 use certctl_domain::target::Target;
-use certctl_store::{Topic, WriteTx, targets};
+use certctl_store::{Topic, WriteTx, certificates, table, targets};
 use certctl_targets::TARGETS;
 use serde_json::Value;
 
@@ -11,6 +14,7 @@ use crate::connectors::{Settings, config_error};
 use crate::crud::{Actions, Hidden, Managed};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
+use crate::{deploy, holders, issue};
 
 impl Managed for Target {
     const ACTIONS: Actions = crate::actions!("target");
@@ -45,6 +49,25 @@ impl Managed for Target {
         let (shown, secret) = settings.keep(tx).await?;
         new.config = shown;
         Ok(vec![("secret_id", secret.as_ref().into())])
+    }
+
+    async fn after_write(ctx: &Ctx, tx: &mut WriteTx, old: Option<&Self>, new: &Self) -> Result<()> {
+        if old.is_none_or(|old| old.enabled == new.enabled && old.agent_id == new.agent_id) {
+            return Ok(());
+        }
+        let only = BTreeSet::from([new.id.clone()]);
+        for id in certificates::on_target(tx, &new.id).await? {
+            let Some(certificate) = table::get_for_update::<Certificate>(tx, &id).await?.filter(|found| found.status.ended().is_none())
+            else {
+                continue;
+            };
+            let certificate = holders::changed(ctx, tx, &certificate, "the target was changed").await?;
+            deploy::start_on(ctx, tx, &certificate, Some(&only), "the target was changed").await?;
+            let certificate = issue::start_where_missing(ctx, tx, &certificate, "a target was changed, and its agent holds no key").await?;
+            // What was due while nobody could be asked is looked at now.
+            issue::settle(tx, &certificate, |_| {}).await?;
+        }
+        Ok(())
     }
 }
 

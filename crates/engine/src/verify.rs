@@ -1,14 +1,19 @@
 //! The second witness: the server looks for itself whether a target serves what was put there.
 
-use certctl_connector_core::probe::{Question, probe_all};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use certctl_connector_core::probe::{KeyKind, Question, probe_all};
 use certctl_domain::audit::{Audit, AuditCategory};
-use certctl_domain::certificate::Certificate;
+use certctl_domain::certificate::{Certificate, Version};
 use certctl_domain::ids::{Id as _, JobId};
 use certctl_domain::job::{Job, JobKind, JobStatus, Verification, Witness};
+use certctl_domain::notification::NotificationKind;
 use certctl_domain::x509::DnsName;
 use certctl_store::jobs::{self, JobRow, SERVER};
-use certctl_store::{Topic, WriteTx, agents, table};
-use serde_json::json;
+use certctl_store::{Topic, WriteTx, agents, certificates, outbox, table};
+use serde_json::{Map, json};
+use tokio::task::JoinSet;
 
 use crate::crud::Managed as _;
 use crate::ctx::Ctx;
@@ -71,9 +76,9 @@ pub async fn run(ctx: &Ctx, row: JobRow) -> Result<()> {
     let expected = row.job.verification.as_ref().map(|verification| verification.expected_fingerprint.clone()).unwrap_or_default();
     let witness = look(ctx, &row.job, &places, &expected).await?;
     let mut tx = ctx.write().await?;
-    let Some(mut row) = jobs::get_for_update(&mut tx, &row.job.id)
+    let Some((mut row, certificate)) = crate::jobs::with_certificate(ctx, &mut tx, &row.job.id)
         .await?
-        .filter(|now| now.job.fence == row.job.fence && now.job.status == JobStatus::Running)
+        .filter(|(now, _)| now.job.fence == row.job.fence && now.job.status == JobStatus::Running)
     else {
         return Ok(());
     };
@@ -101,7 +106,7 @@ pub async fn run(ctx: &Ctx, row: JobRow) -> Result<()> {
     row.job = row.job.become_status(JobStatus::Completed, reason.clone(), ctx.now()).map_err(|e| Error::internal(e.to_string()))?;
     jobs::update(&mut tx, old, &row).await?;
     if other {
-        reopen(ctx, &mut tx, &row.job).await?;
+        reopen(ctx, &mut tx, &certificate, &row.job, &reason).await?;
     }
     tx.wake(Topic::Progress);
     let audit = Audit::new(AuditCategory::CertLifecycle, "deployment.verify", "job", &deployment)
@@ -141,28 +146,44 @@ pub async fn record(ctx: &Ctx, id: &JobId, witness: Witness) -> Result<Job> {
     Ok(row.job)
 }
 
+/// What the server sees at these places. It looks at all of them at the same time, and ends long before its lease does.
 async fn look(ctx: &Ctx, job: &Job, places: &[(String, Option<String>)], expected: &str) -> Result<Witness> {
     let at = ctx.now();
+    let db = ctx.store().db();
     let same_host = match &job.agent_id {
-        Some(agent) => agents::get(ctx.store().db(), agent).await?.is_some_and(|agent| is_loopback(&agent.ip_address)),
+        Some(agent) => agents::get(db, agent).await?.is_some_and(|agent| is_loopback(&agent.ip_address)),
         None => false,
+    };
+    // A server may have a certificate for each kind of key: it is asked for the one that was put there.
+    let key_kind = match &job.version_id {
+        Some(version) => certificates::version(db, version).await?.and_then(|version| kind_of(&version)),
+        None => None,
     };
     let mut seen = None;
     let mut blind = None;
-    for (address, name) in places.iter().take(20) {
+    let mut asked = JoinSet::new();
+    for (address, name) in places.iter().take(MOST_PLACES) {
         let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).trim_matches(['[', ']']);
         if (is_loopback(host) || host == "localhost") && !same_host {
             blind = Some(format!("the server cannot see {address}: it is an address of the agent's own host"));
             continue;
         }
         let server_name = name.as_deref().filter(|name| DnsName::parse(name).is_ok()).map(str::to_owned);
-        let question = Question { server_name, key_kind: None, timeout: std::time::Duration::from_secs(5) };
-        match probe_all(address, &question).await {
-            Ok(answers) => {
+        let question = Question { server_name, key_kind, timeout: Duration::from_secs(5) };
+        let (address, name) = (address.clone(), name.clone());
+        asked.spawn(async move {
+            let answers = tokio::time::timeout(LONGEST_LOOK, probe_all(&address, &question)).await;
+            (address, name, answers)
+        });
+    }
+    while let Some(ended) = asked.join_next().await {
+        let Ok((place, name, answers)) = ended else { continue };
+        match answers {
+            Ok(Ok(answers)) => {
                 for (address, answer) in answers {
                     match answer {
                         Ok(report) if report.leaf_fingerprint.as_str() == expected => {
-                            seen = seen.or(Some(report.leaf_fingerprint.to_string()))
+                            seen = seen.or(Some(report.leaf_fingerprint.to_string()));
                         }
                         Ok(report) => {
                             let name = name.as_deref().unwrap_or("no name");
@@ -178,11 +199,21 @@ async fn look(ctx: &Ctx, job: &Job, places: &[(String, Option<String>)], expecte
                     }
                 }
             }
-            Err(error) => blind = Some(format!("the server cannot see {address}: {error}")),
+            Ok(Err(error)) => blind = Some(format!("the server cannot see {place}: {error}")),
+            Err(_) => blind = Some(format!("the server cannot see {place}: nothing answered within {LONGEST_LOOK:?}")),
         }
     }
     let error = if seen.is_some() { None } else { blind.or_else(|| Some("there was nothing to look at".to_owned())) };
     Ok(Witness { verified: seen.is_some(), actual_fingerprint: seen, at, error })
+}
+
+fn kind_of(version: &Version) -> Option<KeyKind> {
+    match version.key_algorithm.as_str() {
+        "RSA" => Some(KeyKind::Rsa),
+        "ECDSA" => Some(KeyKind::Ecdsa),
+        "Ed25519" => Some(KeyKind::Ed25519),
+        _ => None,
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -204,13 +235,32 @@ async fn write_witness(tx: &mut WriteTx, deployment: &JobId, witness: &Witness) 
     Ok(())
 }
 
-async fn reopen(ctx: &Ctx, tx: &mut WriteTx, job: &Job) -> Result<()> {
-    let (Some(certificate), Some(target)) = (table::get_for_update::<Certificate>(tx, &job.certificate_id).await?, &job.target_id) else {
+/// Has a version put on its target once more. When that did not help a few times, people are told instead: what the server sees may be
+/// another machine than the agent's, and no deployment changes that.
+async fn reopen(ctx: &Ctx, tx: &mut WriteTx, certificate: &Certificate, job: &Job, reason: &str) -> Result<()> {
+    let (Some(target), Some(version)) = (&job.target_id, &job.version_id) else {
         return Ok(());
     };
-    if certificate.status.ended().is_none() {
-        let only = std::collections::BTreeSet::from([target.clone()]);
-        deploy::start_on(ctx, tx, &certificate, Some(&only), "the server saw another certificate than the agent did").await?;
+    if certificate.status.ended().is_some() {
+        return Ok(());
     }
+    if jobs::ended_deployments(tx, target, version).await? >= MOST_DEPLOYMENTS {
+        let text = format!("{} was put on {target}, and yet {reason}", certificate.name);
+        let message = outbox::Message {
+            kind: NotificationKind::DeploymentFailure,
+            certificate: Some(&certificate.id),
+            dedup_key: &format!("seen-otherwise:{target}:{version}"),
+            text: &text,
+            payload: Map::from_iter([("target_id".to_owned(), json!(target)), ("error".to_owned(), json!(reason))]),
+        };
+        outbox::put(tx, message).await?;
+        return Ok(());
+    }
+    let only = BTreeSet::from([target.clone()]);
+    deploy::start_on(ctx, tx, certificate, Some(&only), "the server saw another certificate than the agent did").await?;
     Ok(())
 }
+
+const MOST_PLACES: usize = 20;
+const LONGEST_LOOK: Duration = Duration::from_secs(20);
+const MOST_DEPLOYMENTS: i64 = 3;

@@ -124,14 +124,18 @@ pub async fn limit(State(state): State<AppState>, request: Request, next: Next) 
     if let Some(wait) = state.rates.ask(caller(&request, address), now) {
         return too_many("rate_limited", "this caller asks too much at once", wait);
     }
-    if let Some(wait) = address.and_then(|address| state.rates.may_try(address, now)) {
-        return too_many("too_many_failures", "too many credentials from this address were wrong", wait);
-    }
+    // Many share an address behind a proxy: whose credential is right goes on, whatever the others try.
+    let wait = address.and_then(|address| state.rates.may_try(address, now));
     let response = next.run(request).await;
-    if let Some(address) = address.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
-        state.rates.failed(address, now);
+    match (wait, address) {
+        _ if response.status() != StatusCode::UNAUTHORIZED => response,
+        (Some(wait), _) => too_many("too_many_failures", "too many credentials from this address were wrong", wait),
+        (None, Some(address)) => {
+            state.rates.failed(address, now);
+            response
+        }
+        (None, None) => response,
     }
-    response
 }
 
 fn caller(request: &Request, address: Option<IpAddr>) -> Caller {

@@ -34,7 +34,8 @@ impl Ready {
         let scheduler = match leases::list(self.engine.store().db()).await {
             // Some replica, this one or another, holds the lease of the task that everything depends on.
             Ok(rows) => match rows.iter().find(|row| row.name == certctl_engine::renewal::TASK) {
-                Some(row) if row.expires_at > now => None,
+                // After the death of its holder a lease ends before somebody else takes it.
+                Some(row) if row.expires_at.saturating_add(GRACE) > now => None,
                 Some(_) => Some("no replica looks for renewals that are due".to_owned()),
                 None => Some("the scheduler has not begun yet".to_owned()),
             },
@@ -55,3 +56,6 @@ impl Readiness for Ready {
         self.look().boxed()
     }
 }
+
+/// How long nobody need hold the lease of the scheduler.
+const GRACE: time::Duration = time::Duration::seconds(60);

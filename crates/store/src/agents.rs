@@ -172,7 +172,8 @@ pub async fn retire(tx: &mut WriteTx, id: &AgentId, reason: &str) -> Result<bool
     };
     let status = row.text("status")?;
     tx.execute(
-        sql("UPDATE agents SET retired_at = $2, retired_reason = $3, status = 'Offline', revision = revision + 1, updated_at = $2 WHERE id = $1")
+        // Its name is free again, for the machine that comes in its place.
+        sql("UPDATE agents SET retired_at = $2, retired_reason = $3, name = name || '~' || id, status = 'Offline', revision = revision + 1, updated_at = $2 WHERE id = $1")
             .bind(id)
             .bind(now)
             .bind(reason),

@@ -1,5 +1,7 @@
 //! Certificates, their names, targets, versions and revocations.
 
+use std::collections::BTreeSet;
+
 use certctl_domain::certificate::{Certificate, CertificateStatus, Revocation, Version, VersionState};
 use certctl_domain::ids::{AgentId, CertificateId, Id as _, IssuerId, JobId, TargetId, VersionId};
 use certctl_domain::list::{ListQuery, Page};
@@ -207,11 +209,61 @@ pub async fn due(
 /// # Errors
 /// When the database fails.
 pub async fn live_targets(tx: &mut WriteTx, id: &CertificateId) -> Result<Vec<(TargetId, AgentId)>, StoreError> {
-    let statement = sql("SELECT t.id AS target_id, t.agent_id AS agent_id FROM certificate_targets c
+    tx.fetch_all(sql(LIVE_TARGETS).bind(id)).await?.iter().map(|row| Ok((row.id("target_id")?, row.id("agent_id")?))).collect()
+}
+
+/// The agents of [`live_targets`], outside a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read_live_agents(db: &Db, id: &CertificateId) -> Result<BTreeSet<AgentId>, StoreError> {
+    db.fetch_all(sql(LIVE_TARGETS).bind(id)).await?.iter().map(|row| row.id("agent_id")).collect()
+}
+
+/// The agents beside a certificate's targets, enabled or not, that are not retired.
+///
+/// # Errors
+/// When the database fails.
+pub async fn linked_agents(tx: &mut WriteTx, id: &CertificateId) -> Result<BTreeSet<AgentId>, StoreError> {
+    let statement = sql("SELECT DISTINCT t.agent_id AS agent_id FROM certificate_targets c
              JOIN targets t ON t.id = c.target_id JOIN agents a ON a.id = t.agent_id
-             WHERE c.certificate_id = $1 AND t.enabled AND a.retired_at IS NULL ORDER BY t.id")
+             WHERE c.certificate_id = $1 AND a.retired_at IS NULL")
     .bind(id);
-    tx.fetch_all(statement).await?.iter().map(|row| Ok((row.id("target_id")?, row.id("agent_id")?))).collect()
+    tx.fetch_all(statement).await?.iter().map(|row| row.id("agent_id")).collect()
+}
+
+/// The certificates of a target, in the order in which they are to be locked.
+///
+/// # Errors
+/// When the database fails.
+pub async fn on_target(tx: &mut WriteTx, target: &TargetId) -> Result<Vec<CertificateId>, StoreError> {
+    let statement = sql("SELECT certificate_id FROM certificate_targets WHERE target_id = $1 ORDER BY certificate_id").bind(target);
+    tx.fetch_all(statement).await?.iter().map(|row| row.id("certificate_id")).collect()
+}
+
+/// The certificates that an agent has to do with, by a target or an open job, in the order in which they are to be locked.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_agent(tx: &mut WriteTx, agent: &AgentId) -> Result<Vec<CertificateId>, StoreError> {
+    let statement = sql("SELECT c.certificate_id AS certificate_id FROM certificate_targets c JOIN targets t ON t.id = c.target_id
+             WHERE t.agent_id = $1
+             UNION SELECT certificate_id FROM jobs WHERE agent_id = $1 AND completed_at IS NULL ORDER BY certificate_id")
+    .bind(agent);
+    tx.fetch_all(statement).await?.iter().map(|row| row.id("certificate_id")).collect()
+}
+
+/// Supersedes the versions in use of everybody but these; says how many there were. An empty text stands for whoever brings a CSR.
+///
+/// # Errors
+/// When the database fails.
+pub async fn supersede_others(tx: &mut WriteTx, id: &CertificateId, keep: &[&str]) -> Result<u64, StoreError> {
+    let mut statement = sql("UPDATE certificate_versions SET state = 'superseded' WHERE state = 'current' AND certificate_id = ");
+    statement.push_bind(id);
+    for holder in keep {
+        statement.push(" AND COALESCE(agent_id, '') <> ").push_bind(*holder);
+    }
+    tx.execute(statement).await
 }
 
 /// Writes a new version as the one in use of its agent; the one before is superseded.
@@ -344,15 +396,17 @@ pub async fn revoke_version(tx: &mut WriteTx, version: &Version, revocation: &Re
     Ok(true)
 }
 
-/// Revocations of which the CA was not told yet, oldest first.
+/// Revocations of which a CA is to be told now: those that were tried least first, of them the oldest.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn revocations_to_tell(db: &Db, limit: i64) -> Result<Vec<(String, VersionId, RevocationReason)>, StoreError> {
+pub async fn revocations_to_tell(db: &Db, now: Timestamp, limit: i64) -> Result<Vec<(String, VersionId, RevocationReason)>, StoreError> {
     let rows = db
         .fetch_all(
-            sql("SELECT id, version_id, reason FROM revocations WHERE issuer_notified_at IS NULL ORDER BY revoked_at, id LIMIT $1")
-                .bind(limit),
+            sql("SELECT id, version_id, reason FROM revocations WHERE issuer_notified_at IS NULL AND (tell_at IS NULL OR tell_at <= $1)
+                 ORDER BY tell_attempts, revoked_at, id LIMIT $2")
+            .bind(now)
+            .bind(limit),
         )
         .await?;
     rows.iter()
@@ -361,6 +415,39 @@ pub async fn revocations_to_tell(db: &Db, limit: i64) -> Result<Vec<(String, Ver
             Ok((row.text("id")?, row.id("version_id")?, reason))
         })
         .collect()
+}
+
+/// Notes that a CA was told of a revocation in vain; gives how often that was.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revocation_not_told(tx: &mut WriteTx, revocation: &str) -> Result<i64, StoreError> {
+    let statement = sql("UPDATE revocations SET tell_attempts = tell_attempts + 1 WHERE id = $1 RETURNING tell_attempts").bind(revocation);
+    tx.fetch_optional(statement).await?.map_or(Ok(0), |row| row.int("tell_attempts"))
+}
+
+/// Puts off telling a CA of a revocation, or of all that wait for it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tell_later(tx: &mut WriteTx, of: Waiting<'_>, at: Timestamp) -> Result<(), StoreError> {
+    let statement = match of {
+        Waiting::One(id) => sql("UPDATE revocations SET tell_at = $2 WHERE id = $1").bind(id).bind(at),
+        Waiting::AllOf(issuer) => {
+            sql("UPDATE revocations SET tell_at = $2 WHERE issuer_id = $1 AND issuer_notified_at IS NULL").bind(issuer).bind(at)
+        }
+    };
+    tx.execute(statement).await?;
+    Ok(())
+}
+
+/// Revocations that a CA was not told of yet.
+#[derive(Debug, Clone, Copy)]
+pub enum Waiting<'a> {
+    /// This one.
+    One(&'a str),
+    /// All of an issuer.
+    AllOf(&'a IssuerId),
 }
 
 /// Notes that the CA was told of a revocation.
@@ -420,3 +507,7 @@ pub async fn other_on_target(tx: &mut WriteTx, target: &TargetId, than: &Certifi
     .bind(than);
     tx.fetch_optional(statement).await?.map(|row| row.text("name")).transpose()
 }
+
+const LIVE_TARGETS: &str = "SELECT t.id AS target_id, t.agent_id AS agent_id FROM certificate_targets c
+    JOIN targets t ON t.id = c.target_id JOIN agents a ON a.id = t.agent_id
+    WHERE c.certificate_id = $1 AND t.enabled AND a.retired_at IS NULL ORDER BY t.id";

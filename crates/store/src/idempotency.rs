@@ -155,5 +155,5 @@ fn context(actor: &str, key: &str) -> String {
 /// For how long an answer is kept.
 pub const KEPT: time::Duration = time::Duration::hours(24);
 
-/// A request that has no answer after this long has none any more: its process died.
-pub const GIVEN_UP: time::Duration = time::Duration::minutes(5);
+/// A request that has no answer after this long has none any more: its process died. Longer than any request may take.
+pub const GIVEN_UP: time::Duration = time::Duration::minutes(15);

@@ -1,7 +1,7 @@
 //! Jobs: written, claimed under a lease with a fencing number, reported, and put back when a holder dies.
 
 use certctl_domain::auth::Reach;
-use certctl_domain::ids::{AgentId, CertificateId, JobId};
+use certctl_domain::ids::{AgentId, CertificateId, JobId, TargetId, VersionId};
 use certctl_domain::job::{Job, JobKind, JobStatus};
 use certctl_domain::list::{ListQuery, Page};
 use certctl_domain::time::Timestamp;
@@ -267,15 +267,27 @@ pub async fn abandoned(db: &Db, now: Timestamp, limit: i64) -> Result<Vec<JobId>
     db.fetch_all(statement).await?.iter().map(|row| row.id("id")).collect()
 }
 
-/// When the next job of a worker is due, if one waits for a later time.
+/// How often a version was put on a target with success.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ended_deployments(tx: &mut WriteTx, target: &TargetId, version: &VersionId) -> Result<i64, StoreError> {
+    let statement =
+        sql("SELECT count(*) AS n FROM jobs WHERE target_id = $1 AND version_id = $2 AND type = 'Deployment' AND status = 'Completed'")
+            .bind(target)
+            .bind(version);
+    tx.fetch_optional(statement).await?.map_or(Ok(0), |row| row.int("n"))
+}
+
+/// When the next job of a worker can be taken: when it is due, and nobody holds it any more.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn next_due(db: &Db, worker: &str) -> Result<Option<Timestamp>, StoreError> {
-    let statement =
-        sql("SELECT scheduled_at FROM jobs WHERE worker = $1 AND status IN ('Pending', 'AwaitingCSR') ORDER BY scheduled_at LIMIT 1")
-            .bind(worker);
-    db.fetch_optional(statement).await?.map(|row| row.time("scheduled_at")).transpose()
+    let statement = sql("SELECT MIN(CASE WHEN lease_expires_at > scheduled_at THEN lease_expires_at ELSE scheduled_at END) AS at
+             FROM jobs WHERE worker = $1 AND status IN ('Pending', 'AwaitingCSR')")
+    .bind(worker);
+    db.fetch_optional(statement).await?.map_or(Ok(None), |row| row.opt_time("at"))
 }
 
 /// When the oldest job that could be worked on by the server was due: the age of the queue.

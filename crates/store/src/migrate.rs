@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use crate::db::{Db, sql};
 use crate::error::StoreError;
+use crate::meta;
 
 /// Where the schema stands against what this program knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +16,15 @@ pub struct SchemaState {
     pub known: i64,
 }
 
-/// Brings the schema to what this program knows. Replicas may do this at the same time: a lock orders them.
+/// Brings the schema to what this program knows. Replicas may do this at the same time: a lock orders them. A newer schema that this
+/// program can work on is left as it is.
 ///
 /// # Errors
-/// When the schema is newer than this program, or a migration fails; what was applied before stays applied.
+/// When the schema is newer than this program can work on, or a migration fails; what was applied before stays applied.
 pub async fn migrate(db: &Db) -> Result<SchemaState, StoreError> {
     let before = state(db).await?;
     if before.found > before.known {
-        return Err(StoreError::SchemaNewer { found: before.found, known: before.known });
+        return check(db).await;
     }
     match db {
         Db::Sqlite { writer, .. } => {
@@ -33,16 +35,23 @@ pub async fn migrate(db: &Db) -> Result<SchemaState, StoreError> {
         }
         Db::Postgres(pool) => migrator(POSTGRES).run(pool).await?,
     }
+    if before.found < before.known {
+        let mut tx = db.begin().await?;
+        meta::set(&mut tx, OLDEST_NAME, &OLDEST.to_string()).await?;
+        tx.commit().await?;
+    }
     state(db).await
 }
 
-/// Checks that this program can work on the schema as it is.
+/// Checks that this program can work on the schema as it is: it is the one that this program knows, or one that a later release made and
+/// said to be fit for this one too. So the replicas of a release go on while the next one takes their place.
 ///
 /// # Errors
 /// [`StoreError::SchemaNewer`] or [`StoreError::SchemaOlder`].
 pub async fn check(db: &Db) -> Result<SchemaState, StoreError> {
     let state = state(db).await?;
     match state.found.cmp(&state.known) {
+        std::cmp::Ordering::Greater if oldest(db).await?.is_some_and(|oldest| oldest <= state.known) => Ok(state),
         std::cmp::Ordering::Greater => Err(StoreError::SchemaNewer { found: state.found, known: state.known }),
         std::cmp::Ordering::Less => Err(StoreError::SchemaOlder { found: state.found, needed: state.known }),
         std::cmp::Ordering::Equal => Ok(state),
@@ -69,6 +78,11 @@ pub async fn state(db: &Db) -> Result<SchemaState, StoreError> {
     Ok(SchemaState { found: row.map(|row| row.int("n")).transpose()?.unwrap_or(0), known })
 }
 
+/// The oldest program that can work on the schema as it is, by the newest migration that it knows.
+async fn oldest(db: &Db) -> Result<Option<i64>, StoreError> {
+    Ok(meta::get(db, OLDEST_NAME).await?.and_then(|text| text.parse().ok()))
+}
+
 /// Tells one schema from another, for those who keep a migrated database to copy it: the first 16 hex digits of a SHA-256.
 #[must_use]
 pub fn fingerprint() -> String {
@@ -81,6 +95,10 @@ pub fn fingerprint() -> String {
     fingerprint.truncate(16);
     fingerprint
 }
+
+/// The oldest program that can work on the newest schema. To be raised by a migration that takes something away which older ones use.
+const OLDEST: i64 = 1;
+const OLDEST_NAME: &str = "schema.oldest_program";
 
 type Step = (i64, &'static str, &'static str);
 
@@ -95,6 +113,7 @@ migrations! {
     1 "0001_initial";
     2 "0002_revocation";
     3 "0003_acme";
+    4 "0004_patience";
 }
 
 fn migrator(steps: &'static [Step]) -> Migrator {

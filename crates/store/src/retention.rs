@@ -19,7 +19,7 @@ pub struct RetentionPolicy {
     pub audit: Option<Duration>,
     /// Jobs that have ended; the last one of each certificate stays.
     pub jobs: Duration,
-    /// Notifications that were delivered.
+    /// Notifications, from when they were delivered, or written when nobody delivers them.
     pub outbox: Duration,
     /// Enrolment tokens after their end.
     pub enrollment_tokens: Duration,
@@ -48,6 +48,7 @@ pub async fn prune_all(store: &Store, now: Timestamp, policy: &RetentionPolicy) 
     pruned.insert("issuances", issuances(store, now, policy.issuances).await?);
     pruned.insert("jobs", jobs(store, now, policy.jobs).await?);
     pruned.insert("idempotency_keys", idempotency_keys(store, now).await?);
+    pruned.insert("secrets", former_secrets(store, now).await?);
     pruned.insert("outbox", outbox(store, now, policy.outbox).await?);
     pruned.insert("enrollment_tokens", enrollment_tokens(store, now, policy.enrollment_tokens).await?);
     if let Some(keep) = policy.audit {
@@ -127,12 +128,24 @@ pub async fn idempotency_keys(store: &Store, now: Timestamp) -> Result<u64, Stor
     remove(store, now, batch, now.saturating_sub(crate::idempotency::KEPT)).await
 }
 
-/// Notifications that were delivered more than `keep` ago.
+/// Secrets of settings that were replaced or deleted. A day is left for whoever has read the settings just before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn former_secrets(store: &Store, now: Timestamp) -> Result<u64, StoreError> {
+    let batch = "DELETE FROM secrets WHERE id IN (SELECT id FROM secrets s WHERE s.purpose = 'config' AND s.created_at < $1
+                 AND NOT EXISTS (SELECT 1 FROM issuers i WHERE i.secret_id = s.id)
+                 AND NOT EXISTS (SELECT 1 FROM targets t WHERE t.secret_id = s.id) LIMIT $2)";
+    remove(store, now, batch, now.saturating_sub(Duration::days(1))).await
+}
+
+/// Notifications that were delivered more than `keep` ago, or that nobody delivered for as long.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn outbox(store: &Store, now: Timestamp, keep: Duration) -> Result<u64, StoreError> {
-    let batch = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE done_at < $1 ORDER BY done_at, id LIMIT $2)";
+    let batch =
+        "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE done_at < $1 OR (done_at IS NULL AND created_at < $1) LIMIT $2)";
     remove(store, now, batch, now.saturating_sub(keep)).await
 }
 

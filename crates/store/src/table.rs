@@ -463,6 +463,9 @@ fn conditions(table: &Table, query: &ListQuery, reach: &Reach, select: &mut Sele
             Kind::Time => vec![Value::from(text.parse::<Timestamp>().map_err(|_| wrong("an RFC 3339 time"))?)],
             Kind::Json => return Err(wrong("something to filter by")),
         };
+        if values.len() > MOST_VALUES {
+            return Err(StoreError::Query { field: name.clone(), message: format!("has more than {MOST_VALUES} values") });
+        }
         let statement = select.and();
         statement.push("(");
         for (i, value) in values.into_iter().enumerate() {
@@ -543,3 +546,6 @@ fn named(error: StoreError, kind: &str) -> StoreError {
         other => other,
     }
 }
+
+/// The most values of one filter; each is a condition of its own.
+const MOST_VALUES: usize = 100;

@@ -28,42 +28,54 @@ use crate::publication::{Ca, backdated};
 /// The last one, when a list cannot be made.
 pub async fn keep(ctx: &Ctx) -> Result<u64> {
     let db = ctx.store().db();
-    let now = ctx.now();
     let mut issuers: BTreeMap<IssuerId, Vec<Arc<Ca>>> = BTreeMap::new();
+    let (mut made, mut failed) = (0, None);
     for authority in authorities::list(db).await? {
         let signs = matches!(authority.purpose, Purpose::Issuing | Purpose::Root);
-        if let Some(issuer) = authority.issuer_id.clone().filter(|_| signs) {
-            issuers.entry(issuer).or_default().push(Arc::new(Ca::new(authority)?));
+        let Some(issuer) = authority.issuer_id.clone().filter(|_| signs) else {
+            continue;
+        };
+        match Ca::new(authority) {
+            Ok(ca) => issuers.entry(issuer).or_default().push(Arc::new(ca)),
+            Err(error) => failed = Some(told(&issuer, error)),
         }
     }
     let waiting = revocations::waiting(db, issuers.keys()).await?;
     let numbers: BTreeMap<IssuerId, i64> = crls::numbers(db).await?.into_iter().collect();
-    let (mut made, mut failed) = (0, None);
     for (issuer, cas) in issuers {
-        // The CA that issues has the first list, whatever the order in which its root was written.
-        for purpose in [Purpose::Issuing, Purpose::Root] {
-            for ca in cas.iter().filter(|ca| ca.authority.purpose == purpose) {
-                parts::first_list(ctx, &ca.authority, &issuer).await?;
-            }
-        }
-        let lists = crls::of_issuer(db, &issuer).await?;
-        // An ended CA signs nothing that anybody would believe.
-        let ended = |list: &List| cas.iter().any(|ca| ca.authority.id == list.authority_id && ca.authority.not_after <= now);
-        let living: Vec<List> = lists.iter().filter(|list| !ended(list)).cloned().collect();
-        let facts = Facts { lists: &living, number: numbers.get(&issuer).copied(), waiting: waiting.contains(&issuer) };
-        if !is_due(&facts, &ctx.engine().options().publication, now) {
-            continue;
-        }
-        match (Making { ctx, issuer: &issuer, lists: &lists, cas: &cas }).make(&living).await {
+        let facts = (waiting.contains(&issuer), numbers.get(&issuer).copied());
+        match keep_one(ctx, &issuer, &cas, facts).await {
             Ok(n) => made += n,
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(issuer.id = %issuer, error = %error, cause, "a revocation list cannot be made; it is tried again");
-                failed = Some(error);
-            }
+            Err(error) => failed = Some(told(&issuer, error)),
         }
     }
     failed.map_or(Ok(made), Err)
+}
+
+fn told(issuer: &IssuerId, error: Error) -> Error {
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    tracing::error!(issuer.id = %issuer, error = %error, cause, "a revocation list cannot be made; it is tried again");
+    error
+}
+
+/// Makes the lists of one issuer that are due.
+async fn keep_one(ctx: &Ctx, issuer: &IssuerId, cas: &[Arc<Ca>], (waiting, number): (bool, Option<i64>)) -> Result<u64> {
+    let (db, now) = (ctx.store().db(), ctx.now());
+    // The CA that issues has the first list, whatever the order in which its root was written.
+    for purpose in [Purpose::Issuing, Purpose::Root] {
+        for ca in cas.iter().filter(|ca| ca.authority.purpose == purpose) {
+            parts::first_list(ctx, &ca.authority, issuer).await?;
+        }
+    }
+    let lists = crls::of_issuer(db, issuer).await?;
+    // An ended CA signs nothing that anybody would believe.
+    let ended = |list: &List| cas.iter().any(|ca| ca.authority.id == list.authority_id && ca.authority.not_after <= now);
+    let living: Vec<List> = lists.iter().filter(|list| !ended(list)).cloned().collect();
+    let facts = Facts { lists: &living, number, waiting };
+    if !is_due(&facts, &ctx.engine().options().publication, now) {
+        return Ok(0);
+    }
+    (Making { ctx, issuer, lists: &lists, cas }).make(&living).await
 }
 
 /// The lists of one issuer that are being made.

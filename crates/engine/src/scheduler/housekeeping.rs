@@ -1,17 +1,22 @@
 //! The small tasks: each a few lines over one function that does the work.
 
+use std::collections::BTreeSet;
+
 use certctl_connector_core::Retry;
 use certctl_domain::audit::{Audit, AuditCategory};
+use certctl_domain::certificate::Version;
 use certctl_domain::ids::AgentId;
 use certctl_domain::issuer::Issuer;
+use certctl_domain::x509::RevocationReason;
 use certctl_issuers::Revocation;
+use certctl_store::certificates::Waiting;
 use certctl_store::{agents, audit, certificates, counters, retention, table};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
-use crate::jobs;
+use crate::{deploy, jobs};
 
 /// Puts back jobs whose holder died.
 pub(super) fn reap_jobs(ctx: &Ctx) -> BoxFuture<'_, Result<u64>> {
@@ -72,50 +77,72 @@ pub(super) fn fold_counters(ctx: &Ctx) -> BoxFuture<'_, Result<u64>> {
     async move { Ok(counters::fold(ctx.store(), ctx.now()).await?) }.boxed()
 }
 
-/// Tells CAs of revocations; one that cannot be told now is told later.
+/// Tells CAs of revocations; one that cannot be told now is told later, and keeps no other back.
 pub(super) fn tell_revocations(ctx: &Ctx) -> BoxFuture<'_, Result<u64>> {
     async move {
         let mut told = 0;
-        for (id, version, reason) in certificates::revocations_to_tell(ctx.store().db(), 100).await? {
+        let mut deaf = BTreeSet::new();
+        for (id, version, reason) in certificates::revocations_to_tell(ctx.store().db(), ctx.now(), 100).await? {
             let Some(version) = certificates::version(ctx.store().db(), &version).await? else {
                 continue;
             };
-            let issuer = table::get::<Issuer>(ctx.store().db(), &version.issuer_id)
-                .await?
-                .ok_or_else(|| Error::not_found("issuer", &version.issuer_id))?;
-            let outcome = match ctx.engine().issuers().get(ctx, &issuer).await {
-                Ok(connector) => {
-                    let revocation = Revocation {
-                        serial: version.serial_number.clone(),
-                        issuer_ref: version.issuer_ref.clone(),
-                        chain_pem: version.pem_chain.clone(),
-                        reason,
-                    };
-                    connector.revoke(&revocation).await
-                }
-                Err(error) => {
-                    tracing::warn!(issuer.id = %issuer.id, error = %error, "an issuer cannot be told of a revocation");
-                    continue;
-                }
-            };
-            match outcome {
-                Err(error) if !matches!(error.retry(), Retry::Unsupported) => {
-                    tracing::warn!(issuer.id = %issuer.id, error = %error, "an issuer did not take a revocation; it is told again");
-                    continue;
-                }
-                _ => {}
+            if deaf.contains(&version.issuer_id) {
+                continue;
             }
-            let mut tx = ctx.write().await?;
-            certificates::revocation_told(&mut tx, &id).await?;
-            let audit = Audit::new(AuditCategory::CertLifecycle, "revocation.tell", "certificate", &version.certificate_id)
-                .with("serial_number", version.serial_number.as_str())
-                .with("issuer", issuer.id.to_string());
-            tx.commit(audit).await?;
-            told += 1;
+            match tell(ctx, &version, reason).await {
+                Ok(()) => {
+                    let mut tx = ctx.write().await?;
+                    certificates::revocation_told(&mut tx, &id).await?;
+                    let audit = Audit::new(AuditCategory::CertLifecycle, "revocation.tell", "certificate", &version.certificate_id)
+                        .with("serial_number", version.serial_number.as_str())
+                        .with("issuer", version.issuer_id.to_string());
+                    tx.commit(audit).await?;
+                    told += 1;
+                }
+                Err(Untold { refused, error }) => {
+                    tracing::warn!(issuer.id = %version.issuer_id, error, "an issuer did not take a revocation; it is told again");
+                    let mut tx = ctx.write().await?;
+                    let attempts = certificates::revocation_not_told(&mut tx, &id).await?;
+                    let at = ctx.now().saturating_add(deploy::wait_after(attempts, deploy::Retrying::Helps));
+                    // What is refused concerns this one; a CA that does not answer is asked nothing more for a while.
+                    let which = if refused { Waiting::One(&id) } else { Waiting::AllOf(&version.issuer_id) };
+                    certificates::tell_later(&mut tx, which, at).await?;
+                    tx.commit_housekeeping("revocation.tell").await?;
+                    if !refused {
+                        deaf.insert(version.issuer_id);
+                    }
+                }
+            }
         }
         Ok(told)
     }
     .boxed()
+}
+
+/// Why a CA was not told.
+struct Untold {
+    /// Whether it answered, and does not want this one.
+    refused: bool,
+    error: String,
+}
+
+async fn tell(ctx: &Ctx, version: &Version, reason: RevocationReason) -> Result<(), Untold> {
+    let here = |error: Error| Untold { refused: false, error: error.to_string() };
+    let issuer = table::get::<Issuer>(ctx.store().db(), &version.issuer_id).await.map_err(|error| here(error.into()))?;
+    let issuer = issuer.ok_or_else(|| here(Error::not_found("issuer", &version.issuer_id)))?;
+    let connector = ctx.engine().issuers().get(ctx, &issuer).await.map_err(here)?;
+    let revocation = Revocation {
+        serial: version.serial_number.clone(),
+        issuer_ref: version.issuer_ref.clone(),
+        chain_pem: version.pem_chain.clone(),
+        reason,
+    };
+    match connector.revoke(&revocation).await {
+        Err(error) if !matches!(error.retry(), Retry::Unsupported) => {
+            Err(Untold { refused: matches!(error.retry(), Retry::Permanent), error: error.explain() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prunes what is older than it need be kept.

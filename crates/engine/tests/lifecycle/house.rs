@@ -15,12 +15,14 @@ use certctl_domain::target::Target;
 use certctl_domain::time::Timestamp;
 use certctl_domain::x509::SanSet;
 use certctl_engine::agents::{self, Enrollment, Submission};
-use certctl_engine::clock::FakeClock;
+use certctl_engine::clock::{Clock as _, FakeClock};
 use certctl_engine::deploy::{self, Progress, Report};
 use certctl_engine::publication::{Base, Settings};
 use certctl_engine::{Caller, Ctx, Engine, Options, auth, crud, scheduler, seed};
 use certctl_pki::csr::Csr;
 use certctl_pki::key::PrivateKey;
+use certctl_store::Who;
+use certctl_store::db::{Sql, sql};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +139,18 @@ impl House {
             Some(self.job(id).await).filter(|job| job.status == status)
         })
         .await
+    }
+
+    /// Writes to the database what no function of the engine would.
+    pub(crate) async fn write(&self, statement: Sql) {
+        let mut tx = self.store.write(Who::task("test", self.clock.now())).await.unwrap();
+        tx.execute(statement).await.unwrap();
+        tx.commit_housekeeping("test").await.unwrap();
+    }
+
+    /// The number `n` of a statement that gives one row.
+    pub(crate) async fn number(&self, statement: &'static str) -> i64 {
+        self.store.db().fetch_optional(sql(statement)).await.unwrap().unwrap().int("n").unwrap()
     }
 
     /// Moves the clock and runs a task as the scheduler would.

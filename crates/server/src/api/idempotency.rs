@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::response::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -11,6 +12,7 @@ use certctl_domain::noun::Refusal;
 use certctl_engine::{Error, ErrorKind};
 use certctl_store::idempotency::{self, Answer as Kept, Begin, Request as Asked, Ticket};
 use futures_util::FutureExt as _;
+use hyper::body::Body as _;
 
 use super::access;
 use super::body::bounded;
@@ -72,9 +74,24 @@ async fn keep(state: &AppState, ticket: &Ticket, response: Response) -> Answer<R
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
+    let headers = |parts: &Parts| {
+        let text = |name: &HeaderName| Some((name.to_string(), parts.headers.get(name)?.to_str().ok()?.to_owned()));
+        KEPT_HEADERS.iter().filter_map(text).collect()
+    };
+    if body.size_hint().exact().is_none_or(|length| usize::try_from(length).is_ok_and(|length| length > LARGEST_KEPT)) {
+        // It was done, and is not done again: the next one who asks is told so, without the whole answer.
+        let told = br#"{"message":"this was done; the answer was too large to be kept"}"#.to_vec();
+        idempotency::finish(
+            store,
+            ticket,
+            &Kept { status: parts.status.as_u16(), headers: headers(&parts), body: told },
+            state.engine.now(),
+        )
+        .await?;
+        return Ok(Response::from_parts(parts, body));
+    }
     let body = bounded(body, LARGEST_KEPT).await?;
-    let headers = KEPT_HEADERS.iter().filter_map(|name| Some((name.to_string(), parts.headers.get(name)?.to_str().ok()?.to_owned())));
-    let kept = Kept { status: parts.status.as_u16(), headers: headers.collect(), body: body.to_vec() };
+    let kept = Kept { status: parts.status.as_u16(), headers: headers(&parts), body: body.to_vec() };
     idempotency::finish(store, ticket, &kept, state.engine.now()).await?;
     Ok(Response::from_parts(parts, Body::from(body)))
 }

@@ -61,12 +61,12 @@ both_databases! {
 
     async fn a_request_whose_process_died_is_taken_over(store: TestStore) {
         let dead = fresh(&store, ONE, 0).await;
-        assert!(matches!(begin(&store, ONE, 299).await, Begin::InProgress));
-        let ticket = fresh(&store, ONE, 300).await;
-        assert!(!idempotency::finish(&store, &dead, &answer(b"late"), at(301)).await.unwrap());
-        idempotency::abandon(&store, &dead, at(301)).await.unwrap();
-        assert!(idempotency::finish(&store, &ticket, &answer(b"good"), at(302)).await.unwrap());
-        assert!(matches!(begin(&store, ONE, 303).await, Begin::Replay(kept) if kept.body == b"good"));
+        assert!(matches!(begin(&store, ONE, 899).await, Begin::InProgress));
+        let ticket = fresh(&store, ONE, 900).await;
+        assert!(!idempotency::finish(&store, &dead, &answer(b"late"), at(901)).await.unwrap());
+        idempotency::abandon(&store, &dead, at(901)).await.unwrap();
+        assert!(idempotency::finish(&store, &ticket, &answer(b"good"), at(902)).await.unwrap());
+        assert!(matches!(begin(&store, ONE, 903).await, Begin::Replay(kept) if kept.body == b"good"));
     }
 
     async fn an_answer_is_kept_for_a_day(store: TestStore) {

@@ -140,9 +140,9 @@ both_databases! {
     }
 
     async fn what_was_told_ended_or_answered_goes(store: TestStore) {
-        for (id, done) in [("n-1", Some(1)), ("n-2", Some(80)), ("n-3", None)] {
+        for (id, written, done) in [("n-1", 0, Some(1)), ("n-2", 0, Some(80)), ("n-3", 0, None), ("n-4", 80, None)] {
             run(&store, sql("INSERT INTO outbox (id, type, message, payload, dedup_key, created_at, done_at) VALUES ($1, 'x', '', $2, $1, $3, $4)")
-                .bind(id).bind(json!({})).bind(at(0)).bind(done.map(|day| at(day * DAY)))).await.unwrap();
+                .bind(id).bind(json!({})).bind(at(written * DAY)).bind(done.map(|day| at(day * DAY)))).await.unwrap();
         }
         for (id, ends) in [("et-1", 1), ("et-2", 80), ("et-3", 200)] {
             run(&store, sql("INSERT INTO enrollment_tokens (id, secret_hash, labels, expires_at, created_by, created_at) VALUES ($1, 'x', $2, $3, 'alice', $4)")
@@ -161,8 +161,8 @@ both_databases! {
         let now = at(100 * DAY);
         let pruned = retention::prune_all(&store, now, &RetentionPolicy::default()).await.unwrap();
         let pruned: Vec<_> = pruned.into_iter().collect();
-        assert_eq!(pruned, [("enrollment_tokens", 1), ("idempotency_keys", 1), ("issuances", 0), ("jobs", 0), ("outbox", 1)]);
-        assert_eq!(texts(&store, "SELECT id AS t FROM outbox ORDER BY id").await, ["n-2", "n-3"]);
+        assert_eq!(pruned, [("enrollment_tokens", 1), ("idempotency_keys", 1), ("issuances", 0), ("jobs", 0), ("outbox", 2), ("secrets", 0)]);
+        assert_eq!(texts(&store, "SELECT id AS t FROM outbox ORDER BY id").await, ["n-2", "n-4"]);
         assert_eq!(texts(&store, "SELECT id AS t FROM enrollment_tokens ORDER BY id").await, ["et-2", "et-3"]);
         assert_eq!(texts(&store, "SELECT key AS t FROM idempotency_keys").await, ["new"]);
     }

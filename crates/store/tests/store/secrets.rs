@@ -126,4 +126,18 @@ both_databases! {
         let mut tx = store.write(alice()).await.unwrap();
         assert!(matches!(secrets::delete(&mut tx, &secret).await, Err(StoreError::Reference(_))));
     }
+
+    async fn secrets_of_settings_that_were_replaced_go_after_a_day(store: TestStore) {
+        let (used, former, other) = (seal(&store, "config", b"x").await, seal(&store, "config", b"y").await, seal(&store, "authority", b"z").await);
+        let insert = sql("INSERT INTO issuers (id, name, type, config, enabled, test_status, secret_id, revision, created_at, updated_at)
+                          VALUES ('iss-1', 'x', 'GenericCA', $1, $2, 'untested', $3, 1, $4, $4)");
+        run(&store, insert.bind(serde_json::json!({})).bind(true).bind(&used).bind(crate::common::at(0))).await.unwrap();
+        let after = |days: i64| alice().at.saturating_add(time::Duration::days(days));
+        assert_eq!(certctl_store::retention::former_secrets(&store, after(0)).await.unwrap(), 0, "somebody may be at it");
+        assert_eq!(certctl_store::retention::former_secrets(&store, after(2)).await.unwrap(), 1);
+        assert!(secrets::open(&store, &former).await.is_err());
+        for kept in [&used, &other] {
+            secrets::open(&store, kept).await.unwrap();
+        }
+    }
 }

@@ -1,10 +1,22 @@
 //! Requests that are not as they should be.
 
-use certctl_testkit::both_databases;
+use certctl_testkit::{Engine, both_databases};
 use serde_json::{Value, json};
 
 use super::{Before, has_hint};
 use crate::harness::{World, fields_of};
+
+#[tokio::test]
+async fn wrong_credentials_are_slowed_down_and_right_ones_of_the_same_address_are_not() {
+    let world = World::with(Engine::Sqlite, |setup| setup.with("CERTCTL_LIMITS_FAILED_LOGINS_PER_MINUTE", "3")).await;
+    let stranger = world.server.api().with_token(&format!("ck_{}_{}", "0".repeat(32), "a".repeat(43)));
+    for _ in 0..3 {
+        stranger.get("/api/v1/certificates").await.is(401);
+    }
+    let problem = stranger.get("/api/v1/certificates").await.fails_with(429, "too_many_failures");
+    has_hint(&problem);
+    world.api.get("/api/v1/certificates").await.is(200);
+}
 
 both_databases! {
     async fn bodies_that_are_not_as_they_should_be(world: World) {
