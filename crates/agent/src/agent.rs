@@ -48,6 +48,8 @@ pub struct Timing {
     pub progress_pace: Duration,
     /// How long a deployment waits for a server that does not answer.
     pub patience: Duration,
+    /// How long a deployment may take before it is given up; its next try finishes or undoes what was begun.
+    pub deployment: Duration,
     /// How long running jobs may go on after the agent was told to stop.
     pub drain: Duration,
     /// How long results may be sent after that.
@@ -65,6 +67,7 @@ impl Default for Timing {
             keep_alive: Duration::from_secs(10),
             progress_pace: Duration::from_secs(1),
             patience: Duration::from_secs(60),
+            deployment: Duration::from_secs(30 * 60),
             drain: Duration::from_secs(15),
             farewell: Duration::from_secs(3),
         }

@@ -9,7 +9,7 @@ use certctl_domain::ids::JobId;
 use certctl_domain::job::{JobKind, JobStatus, WorkItem};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::agent::Agent;
 use crate::apply::apply;
@@ -179,7 +179,8 @@ async fn answer(agent: &Agent, item: &WorkItem) {
     }
 }
 
-/// The deployment runs in a task of its own: when it panics, that too is a result.
+/// The deployment runs in a task of its own: when it panics, that too is a result. One that does not end is broken off, so that its lease
+/// ends and its target is free again; the journal has how far it got.
 async fn deploy(agent: &Arc<Agent>, item: &WorkItem, narrator: &Arc<Narrator>) {
     let mut task = JoinSet::new();
     let (its_agent, its_item, its_narrator) = (Arc::clone(agent), item.clone(), Arc::clone(narrator));
@@ -188,14 +189,20 @@ async fn deploy(agent: &Arc<Agent>, item: &WorkItem, narrator: &Arc<Narrator>) {
         let report = apply(&its_agent, &its_item, &its_narrator, &mut begun).await;
         (report, begun)
     });
-    let (report, begun) = match task.join_next().await {
-        Some(Ok(ended)) => ended,
-        Some(Err(error)) => {
+    let limit = agent.timing.deployment;
+    let (report, begun) = match timeout(limit, task.join_next()).await {
+        Err(_elapsed) => {
+            let error = ConnectorError::transient(format!("the deployment did not end within {limit:?} and was broken off"))
+                .hint("see in the job's steps what it waited for; the next try finishes or undoes what was begun");
+            (JobReport { steps: narrator.last_words().await, ..outcome::of_error(&error) }, None)
+        }
+        Ok(Some(Ok(ended))) => ended,
+        Ok(Some(Err(error))) => {
             tracing::error!(job.id = %item.id, %error, "a deployment ended badly");
             // Its undertaking stays: the next start looks at the journal.
             (outcome::of_error(&ConnectorError::transient("the agent failed inside; its log has the details").caused_by(error)), None)
         }
-        None => return,
+        Ok(None) => return,
     };
     fault::point("deployment.done");
     finish(agent, item, report);

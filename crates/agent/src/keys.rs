@@ -1,18 +1,16 @@
 //! Private keys: made here, kept here. A key belongs to the job that asked for it and is on disk before its request leaves.
 //!
 //! A new key never takes the place of an old one: `keys/<certificate>/<job>.key`. Which keys are in use is written beside
-//! them, and only a key that is older than all of those is ever removed.
+//! them, and only a key that was in use once and is no more is ever removed: one that was never in use may still be asked for.
 
 mod ledger;
 
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use certctl_connector_core::ConnectorError;
 use certctl_connector_core::files::explain;
-use certctl_domain::ids::{CertificateId, JobId};
+use certctl_domain::ids::{CertificateId, Id as _, JobId};
 use certctl_domain::secret::Secret;
 use certctl_domain::x509::KeyAlgorithm;
 use certctl_pki::certificate::Certificate;
@@ -91,7 +89,7 @@ impl Keys {
         })
     }
 
-    /// Notes that a key is now in use at a target, then removes keys that are older than every key in use and the one before it.
+    /// Notes that a key is now in use at a target, then removes keys that were in use and are neither that nor the one before it anywhere.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -104,6 +102,10 @@ impl Keys {
         for path in surplus(&directory, &ledger)? {
             tracing::info!(key = %path.display(), "a key is removed: newer ones are in use everywhere");
             remove_private(&path)?;
+        }
+        if !ledger.fallen().is_empty() {
+            ledger.forget_fallen();
+            ledger.store(&directory)?;
         }
         Ok(())
     }
@@ -171,18 +173,14 @@ fn read_key(path: &Path) -> Result<Option<(PrivateKey, Secret<String>)>, Connect
     Ok(Some((key, Secret::new(text.to_owned()))))
 }
 
-/// Keys that are older than all that are or were last in use, and temporary files that a crash left behind.
+/// Keys that were in use and are no more, with those moved aside for the same job, and temporary files that a crash left behind.
 fn surplus(directory: &Path, ledger: &Ledger) -> Result<Vec<PathBuf>, ConnectorError> {
-    let all = entries(directory)?;
-    let age = |path: &Path| path.metadata().and_then(|m: Metadata| m.modified());
-    let kept: Vec<PathBuf> = ledger.jobs().map(|job| key_path(directory, job)).collect();
-    let oldest_kept: Option<SystemTime> = kept.iter().filter_map(|path| age(path).ok()).min();
-    let old = |path: &PathBuf| match (oldest_kept, age(path)) {
-        (Some(oldest), Ok(made)) => is_key(path) && !kept.contains(path) && made < oldest,
-        _ => false,
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let job = |path: &Path| name(path).strip_suffix(".key").and_then(|stem| stem.split('~').next()).and_then(|id| JobId::parse(id).ok());
+    let is_surplus = |path: &PathBuf| {
+        (is_key(path) && job(path).is_some_and(|job| ledger.fallen().contains(&job))) || name(path).starts_with(".certctl-")
     };
-    let left_behind = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(".certctl-"));
-    Ok(all.into_iter().filter(|path| old(path) || left_behind(path)).collect())
+    Ok(entries(directory)?.into_iter().filter(is_surplus).collect())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::letter::{Contents, Letter};
 use crate::backoff::Backoff;
 use crate::server::{Server, Verdict};
-use crate::state::{StateDir, entries, read_json, remove_private, write_json};
+use crate::state::{StateDir, entries, read_json, read_private, remove_private, write_json};
 
 /// Letters to the server.
 #[derive(Debug)]
@@ -106,12 +106,17 @@ impl Outbox {
             Vec::new()
         });
         for path in paths.into_iter().filter(|path| is_letter(path)) {
-            let letter: Letter = match read_json(&path) {
-                Ok(Some(letter)) => letter,
+            let letter: Letter = match read_private(&path).map(|bytes| bytes.map(|bytes| serde_json::from_slice(&bytes))) {
+                Ok(Some(Ok(letter))) => letter,
                 Ok(None) => continue,
-                Err(error) => {
-                    tracing::error!(error = %error.explain(), "a letter cannot be read and is given up");
+                Ok(Some(Err(error))) => {
+                    tracing::error!(letter = %path.display(), line = error.line(), column = error.column(), "a letter is damaged and is given up");
                     self.remove(&path);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(error = %error.explain(), "a letter cannot be read for now");
+                    round = Round::Left;
                     continue;
                 }
             };

@@ -11,6 +11,8 @@ use crate::{apply, clock, outcome};
 
 /// Finishes or undoes what was cut short. Trouble with one target does not keep the agent from the others.
 pub(crate) async fn recover(agent: &Agent) {
+    // Those of before: new ones may begin before this ends.
+    let undertakings = Undertaking::open(&agent.state);
     let stories = match finish(agent).await {
         Ok(stories) => stories,
         Err(error) => {
@@ -19,7 +21,7 @@ pub(crate) async fn recover(agent: &Agent) {
             Vec::new()
         }
     };
-    match Undertaking::open(&agent.state) {
+    match undertakings {
         Ok(undertakings) => {
             for undertaking in undertakings {
                 let story = stories.iter().find(|story| story.deployment == undertaking.deployment());
@@ -50,6 +52,10 @@ async fn finish(agent: &Agent) -> Result<Vec<DeployReport>, ConnectorError> {
 }
 
 fn tell(agent: &Agent, undertaking: &Undertaking, story: Option<&DeployReport>) -> Result<(), ConnectorError> {
+    if undertaking.is_superseded(&agent.state)? {
+        // The server has handed the job out anew: its end is told by whoever works on it now.
+        return Ok(());
+    }
     // Its result may have been written down before the end came.
     if !agent.outbox.holds(&undertaking.job_id, undertaking.fence) {
         let mut report = story.map_or_else(|| outcome::of_error(&unknown()), outcome::of_deployment);

@@ -49,8 +49,16 @@ pub async fn run(agent: Agent, lock: Lock, shutdown: Shutdown) -> Result<Ended, 
     let mut executor = Executor::new(&agent);
     let asking = async {
         // Told to stop meanwhile, it leaves the rest to the journal.
-        shutdown.stop.run_until_cancelled(recover(&agent)).await;
-        poll::run(&agent, &mut executor, &shutdown.stop).await
+        let recovering = shutdown.stop.run_until_cancelled(recover(&agent));
+        tokio::pin!(recovering);
+        let recovered = timeout(agent.timing.patience, &mut recovering).await.is_ok();
+        let polling = poll::run(&agent, &mut executor, &shutdown.stop);
+        tokio::pin!(polling);
+        if !recovered {
+            tracing::warn!("a deployment that was cut short takes long to finish; other work goes on meanwhile");
+            tokio::select! { asked = &mut polling => return asked, _ = &mut recovering => {} }
+        }
+        polling.await
     };
     let ended = tokio::select! {
         asked = asking => match asked {

@@ -134,13 +134,16 @@ impl Server {
 }
 
 impl Verdict {
-    /// What a failed call means.
+    /// What a failed call means. That a job or the agent itself is not wanted any more is believed from the server alone, whose
+    /// problems have a code: a proxy on the way says 404 and 410 too, while the server behind it is replaced.
     #[must_use]
     pub fn of(error: &ClientError) -> Self {
+        let code = if let ClientError::Problem(problem) = error { problem.code.as_str() } else { "" };
         match error.status() {
-            Some(410) => Self::Retired,
+            Some(410) if code == RETIRED => Self::Retired,
             Some(401 | 403) => Self::Refused,
-            Some(404 | 409) => Self::Superseded,
+            Some(404 | 409) if !code.is_empty() => Self::Superseded,
+            Some(404 | 409 | 410) => Self::Later,
             Some(408 | 425 | 429) | None => Self::Later,
             Some(400..=499) => Self::Rejected,
             Some(_) => Self::Later,
@@ -163,6 +166,9 @@ pub fn client(address: &Address, token: Option<Secret<String>>, timeout: Duratio
     };
     Ok(Client::new(options)?.with_max_answer(MAX_ANSWER))
 }
+
+/// The code with which the server tells an agent that it was retired.
+const RETIRED: &str = "agent_retired";
 
 /// For a call that is answered at once.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -191,7 +197,8 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_meaning() {
-        let answered = |status| ClientError::Problem(Box::new(Problem { status, ..Problem::default() }));
+        let answered =
+            |status: u16, code: &str| ClientError::Problem(Box::new(Problem { status, code: code.into(), ..Problem::default() }));
         for (status, verdict) in [
             (400, Verdict::Rejected),
             (401, Verdict::Refused),
@@ -205,7 +212,12 @@ mod tests {
             (500, Verdict::Later),
             (503, Verdict::Later),
         ] {
-            assert_eq!(Verdict::of(&answered(status)), verdict, "{status}");
+            let code = if status == 410 { "agent_retired" } else { "some_code" };
+            assert_eq!(Verdict::of(&answered(status, code)), verdict, "{status}");
+        }
+        // What a proxy says.
+        for status in [404, 409, 410] {
+            assert_eq!(Verdict::of(&answered(status, "")), Verdict::Later, "{status}");
         }
     }
 

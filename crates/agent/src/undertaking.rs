@@ -49,6 +49,11 @@ impl Undertaking {
         format!("{}.{}", self.job_id, self.fence)
     }
 
+    /// Whether the job was begun anew, or ended, since this was read.
+    pub(crate) fn is_superseded(&self, state: &StateDir) -> Result<bool, ConnectorError> {
+        Ok(state.read::<Self>(&file(&self.job_id))?.as_ref() != Some(self))
+    }
+
     /// Its end is written down elsewhere.
     pub(crate) fn end(&self, state: &StateDir) -> Result<(), ConnectorError> {
         state.remove(&file(&self.job_id))

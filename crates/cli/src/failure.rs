@@ -54,6 +54,14 @@ pub(crate) enum Failure {
         /// What to do next.
         hint: Option<String>,
     },
+    /// A secret was made, and could not be shown the only time that it is shown.
+    #[error("{message}")]
+    Unseen {
+        /// What was made, and why it could not be shown.
+        message: String,
+        /// How to be rid of it.
+        hint: String,
+    },
     /// Somebody pressed Ctrl-C.
     #[error("stopped waiting; the work goes on at the server")]
     Interrupted,
@@ -79,6 +87,7 @@ impl Failure {
     pub(crate) fn hint(mut self, next: impl Into<String>) -> Self {
         match &mut self {
             Self::Usage { hint, .. } | Self::Work { hint, .. } | Self::StillGoing { hint, .. } => *hint = Some(next.into()),
+            Self::Unseen { hint, .. } => *hint = next.into(),
             Self::NotLoggedIn { .. } | Self::Local { .. } | Self::Server(_) | Self::Answer(_) | Self::Interrupted | Self::NobodyReads => {}
         }
         self
@@ -88,7 +97,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::NobodyReads => 0,
-            Self::Local { .. } | Self::Answer(_) | Self::Server(ClientError::Answer { .. }) => 1,
+            Self::Local { .. } | Self::Answer(_) | Self::Unseen { .. } | Self::Server(ClientError::Answer { .. }) => 1,
             Self::Usage { .. } | Self::Server(ClientError::Config(_)) => 2,
             Self::NotLoggedIn { .. } => 3,
             Self::Server(ClientError::Network { .. }) => 7,
@@ -135,6 +144,7 @@ impl Failure {
     fn next(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } | Self::Work { hint, .. } | Self::StillGoing { hint, .. } => hint.clone(),
+            Self::Unseen { hint, .. } => Some(hint.clone()),
             Self::NotLoggedIn { server } => Some(format!("certctl login --server {server}, or set CERTCTL_API_KEY")),
             Self::Server(ClientError::Network { why, .. }) if why.contains("certificate") => Some(
                 "give the PEM file of the server's CA with --ca FILE, and call the server by a name that its certificate has".to_owned(),
@@ -197,6 +207,7 @@ mod tests {
             (Failure::local("x")(std::io::Error::other("y")), 1),
             (problem(400), 1),
             (problem(500), 1),
+            (Failure::Unseen { message: "x".into(), hint: "y".into() }, 1),
             (Failure::usage("x"), 2),
             (Failure::Server(ClientError::Config("x".into())), 2),
             (Failure::NotLoggedIn { server: "x".into() }, 3),

@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +14,13 @@ pub(crate) enum Readers {
     Everybody,
 }
 
-/// Writes a file: first beside it, then in its place, so that a crash leaves the old one or the new one.
+/// Writes a file: first beside it, then in its place, so that a crash leaves the old one or the new one. A symbolic link stays, and the
+/// file that it leads to is written. What is no regular file, such as `/dev/null` or a pipe, is written into.
 pub(crate) fn write(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
+    let path = &behind_links(path)?;
+    if path.starts_with(OPEN_FILES) || std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return OpenOptions::new().write(true).open(path)?.write_all(content);
+    }
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not the path of a file"))?;
     let mut beside = name.to_owned();
     beside.push(format!(".{}.new", std::process::id()));
@@ -35,6 +40,24 @@ pub(crate) fn write(path: &Path, content: &[u8], readers: Readers) -> io::Result
     }
     written
 }
+
+/// Where symbolic links lead; the file need not be there.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match std::fs::read_link(&path) {
+            // What a process has open is no link to rename over: opening it is the only way to it.
+            Ok(_) if path.starts_with(OPEN_FILES) => return Ok(path),
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("its symbolic links lead in a circle"))
+}
+
+const MOST_LINKS: usize = 40;
+/// Where `/dev/stdout` leads.
+const OPEN_FILES: &str = "/proc";
 
 /// Makes the folder of a private file, open to its owner alone. A folder that exists stays as it is.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
@@ -61,6 +84,39 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn links_stay_and_devices_are_written_into() {
+        use std::os::unix::fs::{FileTypeExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("real")).unwrap();
+        symlink("real/file", at("link")).unwrap();
+        symlink("link", at("link-to-link")).unwrap();
+        // The first leads nowhere yet.
+        for content in [b"one", b"two"] {
+            write(&at("link-to-link"), content, Readers::Owner).unwrap();
+            assert_eq!(std::fs::read(at("real/file")).unwrap(), content);
+            assert!(at("link").is_symlink() && at("link-to-link").is_symlink());
+        }
+        symlink("circle", at("circle")).unwrap();
+        assert!(write(&at("circle"), b"x", Readers::Owner).is_err());
+        symlink("/dev/null", at("null")).unwrap();
+        write(&at("null"), b"x", Readers::Owner).unwrap();
+        assert!(at("null").is_symlink() && std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+        // A pipe that this test reads.
+        make_pipe(&at("pipe"));
+        let pipe = at("pipe");
+        let reader = std::thread::spawn(move || std::fs::read(pipe).unwrap());
+        write(&at("pipe"), b"through", Readers::Owner).unwrap();
+        assert_eq!(reader.join().unwrap(), b"through");
+        assert!(std::fs::metadata(at("pipe")).unwrap().file_type().is_fifo());
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own pipe")]
+    fn make_pipe(path: &Path) {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
     }
 
     #[test]

@@ -94,7 +94,12 @@ impl<'a> Follower<'a> {
                     return outcome::show(self.session, id, &jobs, &self.watch).await;
                 }
                 Verdict::Failed(job) => return Err(self.watch.failure(job, self.session.now)),
-                Verdict::Going if jobs.is_empty() => self.not_stuck(id).await?,
+                Verdict::Going if jobs.is_empty() => {
+                    let looked = self.not_stuck(id).await;
+                    if self.patiently(looked).await?.is_none() {
+                        continue;
+                    }
+                }
                 Verdict::Going => {}
             }
             self.go_on(&jobs, &format!("certctl certs wait {id}")).await?;

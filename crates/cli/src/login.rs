@@ -1,8 +1,11 @@
 //! Logging in to a server, and forgetting its key.
 
+use std::collections::BTreeMap;
+
 use certctl_domain::secret::Secret;
 
 use crate::app::App;
+use crate::config::Context;
 use crate::connection::{Connection, ServerFlags};
 use crate::doc::{self, Doc};
 use crate::failure::Failure;
@@ -70,9 +73,15 @@ fn name(app: &App, connection: &Connection) -> Result<String, Failure> {
     }
     let fail = || Failure::usage(format!("`{}` has no host", connection.server));
     let url: url::Url = connection.server.parse().map_err(|_| fail())?;
-    let host = url.host_str().ok_or_else(fail)?;
-    let taken = app.file.config.contexts.get(host).is_some_and(|context| context.server != connection.server);
-    Ok(match url.port() {
+    name_of(&app.file.config.contexts, &url).ok_or_else(fail)
+}
+
+/// The name of a context at this host, unless that is another server's already.
+fn name_of(contexts: &BTreeMap<String, Context>, server: &url::Url) -> Option<String> {
+    let host = server.host_str()?;
+    let is_other = |known: &str| known.parse::<url::Url>().is_ok_and(|known| known.origin() != server.origin());
+    let taken = contexts.get(host).is_some_and(|context| is_other(&context.server));
+    Some(match server.port_or_known_default() {
         Some(port) if taken => format!("{host}:{port}"),
         _ => host.to_owned(),
     })
@@ -82,3 +91,21 @@ pub(crate) const EXAMPLES: &str = "Examples:
   certctl login --server https://certctl.example.test:8443 --ca ca.pem
   certctl login --server https://certctl.example.test:8443 --token-file admin-token --context lab
   pass show lab-key | certctl login --token-file -";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_at_the_usual_port_gets_a_name_of_its_own_beside_another_at_its_host() {
+        let context = |server: &str| Context { server: server.to_owned(), token: None, ca_pem: None, insecure: false };
+        let mut contexts = BTreeMap::from([("a.test".to_owned(), context("https://a.test:8443"))]);
+        let name = |contexts: &BTreeMap<_, _>, server: &str| name_of(contexts, &server.parse().unwrap()).unwrap();
+        assert_eq!(name(&contexts, "https://a.test"), "a.test:443");
+        assert_eq!(name(&contexts, "https://a.test:8443/"), "a.test");
+        assert_eq!(name(&contexts, "https://b.test"), "b.test");
+        contexts.insert("b.test".to_owned(), context("https://b.test/"));
+        assert_eq!(name(&contexts, "https://b.test:443"), "b.test");
+        assert_eq!(name(&contexts, "https://b.test:8443"), "b.test:8443");
+    }
+}

@@ -106,6 +106,18 @@ impl Output {
         }
     }
 
+    /// As [`Output::answer`], for a secret that is never shown again: that nobody reads it is a failure then. `undo` makes it useless.
+    pub(crate) fn secret(&self, document: &impl Serialize, text: impl FnOnce() -> String, undo: &str) -> Result<(), Failure> {
+        self.answer(document, text).map_err(|failure| {
+            let why = match &failure {
+                Failure::Local { source, .. } => format!("{failure} ({source})"),
+                other => other.to_string(),
+            };
+            let message = format!("the secret was made and could not be shown: {why}");
+            Failure::Unseen { message, hint: format!("make it useless: {undo}; then make another") }
+        })
+    }
+
     /// Writes to standard output, as it is.
     pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();

@@ -351,13 +351,15 @@ fn dns_fits(pattern: &str, name: &DnsName) -> bool {
     }
 }
 
+/// `*` stands for a segment that every reader takes for one: none that leads elsewhere, ends the path, or is written in another way.
 fn uri_fits(pattern: &str, uri: &str) -> bool {
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..") && !segment.contains(['?', '#', '%']);
     let mut wanted = pattern.split('/');
     let mut have = uri.split('/');
     loop {
         match (wanted.next(), have.next()) {
             (None, None) => return true,
-            (Some("*"), Some(segment)) if !segment.is_empty() => {}
+            (Some("*"), Some(segment)) if plain(segment) => {}
             (Some(a), Some(b)) if a == b => {}
             _ => return false,
         }
@@ -442,6 +444,13 @@ mod tests {
             ("spiffe://td.test/ns/a/sa/b/c", false),
             ("spiffe://other/ns/a/sa/b", false),
             ("spiffe://td.test/ns//sa/b", false),
+            ("spiffe://td.test/ns/./sa/b", false),
+            ("spiffe://td.test/ns/../sa/b", false),
+            ("spiffe://td.test/ns/a/sa/..", false),
+            ("spiffe://td.test/ns/a/sa/b?x", false),
+            ("spiffe://td.test/ns/a/sa/b#x", false),
+            ("spiffe://td.test/ns/a/sa/%2e%2e", false),
+            ("spiffe://td.test/ns/a/sa/..b", true),
         ] {
             assert_eq!(approve(&mesh, "svc.test", &[uri], None, &[], KeyAlgorithm::EcdsaP256).is_ok(), fine, "{uri}");
         }

@@ -10,6 +10,7 @@ use certctl_domain::issuer::Issuer;
 use certctl_domain::noun::Refusal;
 use certctl_domain::secret::Secret;
 use certctl_issuers::{Held, ISSUERS, Surroundings};
+use certctl_pki::certificate::Certificate;
 use certctl_store::authorities::{self, Authority, Purpose};
 use certctl_store::{StoreError, WriteTx, issuers, secrets};
 use schemars::Schema;
@@ -67,6 +68,7 @@ async fn authority(ctx: &Ctx, issuer: &Issuer, connector: &dyn certctl_issuers::
     }
     let founded = connector.found(ctx.now()).await.map_err(connector_error)?;
     let mut tx = ctx.write().await?;
+    check_is_kept_once(&mut tx, Some(&issuer.id), &founded.issuing.chain_pem).await?;
     if insert_authority(&mut tx, Purpose::Issuing, Some(&issuer.id), &founded.issuing).await? {
         if let Some(root) = &founded.root {
             insert_authority(&mut tx, Purpose::Root, Some(&issuer.id), root).await?;
@@ -77,6 +79,28 @@ async fn authority(ctx: &Ctx, issuer: &Issuer, connector: &dyn certctl_issuers::
     drop(tx);
     let other = open_authority(ctx, Purpose::Issuing, Some(&issuer.id)).await?;
     other.ok_or_else(|| Error::internal("an authority that another replica founded is gone"))
+}
+
+/// A CA is kept for one issuer alone: of two, each would list only what it revoked itself, under the name of both (RFC 5280 section 5).
+///
+/// # Errors
+/// When another issuer has it, or the database fails.
+pub async fn check_is_kept_once(tx: &mut WriteTx, own: Option<&IssuerId>, chain_pem: &str) -> Result<()> {
+    let fingerprint = |pem: &str| Certificate::parse_pem(pem).ok().map(|certificate| certificate.fingerprint().clone());
+    // What cannot be read is refused by the connector.
+    let Some(wanted) = fingerprint(chain_pem) else {
+        return Ok(());
+    };
+    for kept in authorities::list_in(tx).await? {
+        if let Some(other) = kept.issuer_id.as_ref().filter(|other| Some(*other) != own)
+            && fingerprint(&kept.chain_pem) == Some(wanted.clone())
+        {
+            let mut refusal = Refusal::field("config.ca_certificate_pem", format!("is the CA of issuer `{other}` already"));
+            refusal.hint = Some("give that issuer to the certificates: two would each publish a part of what the CA revoked".to_owned());
+            return Err(refusal.into());
+        }
+    }
+    Ok(())
 }
 
 /// Opens the authority of a purpose, with its key.

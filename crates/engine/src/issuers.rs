@@ -8,7 +8,7 @@ use certctl_store::authorities::{self, Purpose};
 use certctl_store::{Topic, WriteTx, issuers};
 
 use crate::Engine;
-use crate::connectors::{Settings, config_error};
+use crate::connectors::{Settings, check_is_kept_once, config_error};
 use crate::crud::{self, Actions, Hidden, Managed};
 use crate::ctx::Ctx;
 use crate::error::Result;
@@ -40,6 +40,9 @@ impl Managed for Issuer {
             None => None,
         };
         connector.check(held.as_ref().map(|held| held.chain_pem.as_str()), ctx.now()).map_err(|e| config_error(&e))?;
+        if let Some(chain_pem) = connector.imports().filter(|_| held.is_none()) {
+            check_is_kept_once(tx, old.map(|old| &old.id), chain_pem).await?;
+        }
         let (shown, secret) = settings.keep(tx).await?;
         new.config = shown;
         Ok(vec![("secret_id", secret.as_ref().into())])

@@ -129,10 +129,12 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The CA whose certificate is asked about, if it is one that issues here.
+    /// The CA whose certificate is asked about, if it is one that issues here and has not ended: nobody can be made its responder then,
+    /// and what it issued has ended as well (RFC 5019 section 2.2.3).
     fn ca_of(&self, id: &CertId) -> Option<&Ca> {
         let issuing = self.published.cas.iter().filter(|ca| ca.authority.purpose == certctl_store::authorities::Purpose::Issuing);
-        issuing.map(AsRef::as_ref).find(|ca| id.is_of(&ca.hashes))
+        let living = issuing.filter(|ca| self.now < ca.authority.not_after);
+        living.map(AsRef::as_ref).find(|ca| id.is_of(&ca.hashes))
     }
 
     async fn status(&self, ca: &Ca, id: &CertId) -> Result<CertStatus> {

@@ -123,6 +123,20 @@ impl Vault for StoredVault {
         tx.commit(self.audit("issuer.acme_key_changed", directory)).await.map_err(failed)
     }
 
+    async fn discard_staged(&self, directory: &str, key: &Secret<Vec<u8>>) -> Result<(), ConnectorError> {
+        let (mut tx, mut account) = self.change(directory).await?;
+        let Some(staged) = account.next_secret_id.take() else {
+            return Ok(());
+        };
+        // Another replica may have begun another change of keys meanwhile.
+        if secrets::open_in(&mut tx, &staged).await.map_err(failed)?.expose() != key.expose() {
+            return Ok(());
+        }
+        acme_accounts::update(&mut tx, &account).await.map_err(failed)?;
+        secrets::delete(&mut tx, &staged).await.map_err(failed)?;
+        tx.commit(self.audit("issuer.acme_key_discarded", directory)).await.map_err(failed)
+    }
+
     async fn publish(&self, answer: &HttpAnswer) -> Result<(), ConnectorError> {
         let mut tx = self.write().await?;
         let challenge = AcmeChallenge {
@@ -151,3 +165,37 @@ fn gone() -> ConnectorError {
 }
 
 const PURPOSE: &str = "acme_account";
+
+#[cfg(test)]
+mod tests {
+    use certctl_domain::ids::Id as _;
+
+    use super::*;
+    use crate::clock::FakeClock;
+
+    certctl_testkit::test_store!();
+
+    certctl_testkit::both_databases! {
+        async fn a_staged_key_is_forgotten_where_it_is_still_the_one(store: TestStore) {
+            let clock: Arc<dyn Clock> = Arc::new(FakeClock::at("2027-03-01T12:00:00Z".parse().unwrap()));
+            let engine = crate::Engine::new(store.clone(), Arc::clone(&clock), crate::Options::named("one"));
+            crate::seed::seed(&engine).await.unwrap();
+            let vault = StoredVault::new(store.clone(), clock, IssuerId::parse("iss-local").unwrap());
+            let key = |text: &str| Secret::new(text.as_bytes().to_vec());
+            let directory = "https://ca.test/dir";
+            vault.begin_account(directory, &key("old")).await.unwrap();
+            vault.stage_key(directory, &key("new")).await.unwrap();
+            let secrets_now = || async { secrets::count_by_key(store.db()).await.unwrap().values().sum::<i64>() };
+            let before = secrets_now().await;
+            // Another replica has staged another one meanwhile.
+            vault.discard_staged(directory, &key("other")).await.unwrap();
+            let kept = vault.account(directory).await.unwrap().unwrap();
+            assert!(kept.next_key.is_some_and(|next| next.expose() == key("new").expose()));
+            vault.discard_staged(directory, &key("new")).await.unwrap();
+            vault.discard_staged(directory, &key("new")).await.unwrap();
+            let kept = vault.account(directory).await.unwrap().unwrap();
+            assert!(kept.next_key.is_none() && kept.key.expose() == key("old").expose());
+            assert_eq!(secrets_now().await, before - 1);
+        }
+    }
+}

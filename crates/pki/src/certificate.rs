@@ -13,7 +13,7 @@ use x509_cert::name::Name;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
-use crate::algorithm::SignatureAlgorithm;
+use crate::algorithm::{SignatureAlgorithm, name_of};
 use crate::names::WireName;
 use crate::pem::{self, PemError};
 use crate::public_key::{MalformedKey, PublicKey};
@@ -37,6 +37,8 @@ pub struct Certificate {
     public_key: PublicKey,
     basic_constraints: BasicConstraints,
     extensions: Vec<Extension>,
+    /// Critical extensions whose identifiers are beyond what [`ObjectIdentifier`] holds, such as those made of a UUID (2.25).
+    unnamed_critical: Vec<String>,
 }
 
 impl Certificate {
@@ -78,6 +80,7 @@ impl Certificate {
             basic_constraints: constraints
                 .map_or_else(BasicConstraints::default, |found| BasicConstraints { ca: found.ca, path_len: found.path_len_constraint }),
             extensions,
+            unnamed_critical: Extension::unnamed_critical(&parsed),
             der: der.to_vec(),
         })
     }
@@ -155,6 +158,12 @@ impl Certificate {
         self.common_name.as_deref()
     }
 
+    /// The most specific common name of the issuer.
+    #[must_use]
+    pub fn issuer_common_name(&self) -> Option<String> {
+        common_name(&self.issuer.der)
+    }
+
     /// Subject alternative names, sorted.
     #[must_use]
     pub fn sans(&self) -> &[San] {
@@ -203,6 +212,12 @@ impl Certificate {
         self.decode_extension(rfc5280::ID_CE_KEY_USAGE)
     }
 
+    /// Whether the key may be used so: an absent key usage restricts nothing (RFC 5280 section 4.2.1.3), one that cannot be read
+    /// permits nothing.
+    pub(crate) fn key_usage_permits(&self, asked: impl Fn(KeyUsage) -> bool) -> bool {
+        self.extension(rfc5280::ID_CE_KEY_USAGE).is_none() || self.key_usage().is_some_and(asked)
+    }
+
     /// The extended key usages that profiles know.
     #[must_use]
     pub fn extended_key_usages(&self) -> Vec<ExtendedKeyUsage> {
@@ -240,6 +255,13 @@ impl Certificate {
         self.subject.der == self.issuer.der
     }
 
+    /// Whether it is signed by its own key, as roots are. A self-issued certificate may be signed by another key of the same CA, as at a
+    /// change of keys (RFC 5280 section 3.2). An old root whose algorithm is not accepted any more counts as one.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.is_self_issued() && !matches!(self.verify_signed_by(self), Err(NotSignedBy::Signature(SignedError::Signature(_))))
+    }
+
     /// Whether `issuer` signed this certificate: names agree and the signature verifies. Asks nothing of the issuer's rights.
     ///
     /// # Errors
@@ -254,6 +276,12 @@ impl Certificate {
 
     pub(crate) fn extended_key_usage_oids(&self) -> Option<Vec<ObjectIdentifier>> {
         self.decode_extension(rfc5280::ID_CE_EXT_KEY_USAGE).map(|UsageOids(oids)| oids)
+    }
+
+    /// The critical extensions that are not among the known ones (RFC 5280 section 4.2), by name.
+    pub(crate) fn unknown_critical_extensions(&self, known: &[ObjectIdentifier]) -> Vec<String> {
+        let unknown = self.extensions.iter().filter(|extension| extension.critical && !known.contains(&extension.oid));
+        unknown.map(|extension| name_of(extension.oid)).chain(self.unnamed_critical.iter().cloned()).collect()
     }
 
     pub(crate) fn extensions(&self) -> &[Extension] {
@@ -342,6 +370,11 @@ impl Extension {
             Some(Self { oid, critical: extension.critical, value: extension.value.to_vec() })
         };
         parsed.extensions().iter().filter_map(read).collect()
+    }
+
+    fn unnamed_critical(parsed: &X509Certificate<'_>) -> Vec<String> {
+        let unnamed = parsed.extensions().iter().filter(|found| ObjectIdentifier::from_bytes(found.oid.as_bytes()).is_err());
+        unnamed.filter(|found| found.critical).map(|found| found.oid.to_string()).collect()
     }
 }
 

@@ -100,8 +100,8 @@ impl Subtree {
         }
     }
 
-    /// Whether something that the name stands for may lie inside: wider than [`Subtree::contains`] for wildcards, and for URIs
-    /// without a host, which RFC 5280 wants refused.
+    /// Whether something that the name stands for may lie inside: wider than [`Subtree::contains`] for wildcards, for addresses that have
+    /// two forms, and for URIs without a host, which RFC 5280 wants refused.
     fn overlaps(&self, name: &San) -> bool {
         match (self, name) {
             (Self::Dns(domain), San::Dns(dns)) if dns.is_wildcard() => {
@@ -110,6 +110,14 @@ impl Subtree {
                 one_below || dns_contains(domain, dns)
             }
             (Self::Uri(_), San::Uri(uri)) if host_of(uri.as_str()).is_none() => true,
+            // Many programs take an IPv4 address and its IPv6 form (RFC 4291 section 2.5.5.2) for one.
+            (Self::Ip { base, mask }, San::Ip(address)) => {
+                let as_v6 = match address.to_canonical() {
+                    IpAddr::V4(v4) => IpAddr::V6(v4.to_ipv6_mapped()),
+                    v6 @ IpAddr::V6(_) => v6,
+                };
+                ip_contains(base, mask, address.to_canonical()) || ip_contains(base, mask, as_v6)
+            }
             _ => self.contains(name),
         }
     }
@@ -256,13 +264,15 @@ fn host_contains(base: &str, host: &str) -> bool {
     if base.starts_with('.') { host.ends_with(base) && host.len() > base.len() } else { host == base }
 }
 
-/// The host of a URI with an authority; `None` for others and for IP literals, which constraints cannot speak of.
+/// The host of a URI with an authority; `None` for others, for IP literals, which constraints cannot speak of, and for a host that is
+/// written with `%`, which programs read in different ways. A final dot says nothing.
 fn host_of(uri: &str) -> Option<&str> {
     let (_, rest) = uri.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = host.split_once(':').map_or(host, |(host, _)| host);
-    (!host.is_empty() && !host.starts_with('[') && host.parse::<IpAddr>().is_err()).then_some(host)
+    let host = host.strip_suffix('.').unwrap_or(host);
+    (!host.is_empty() && !host.contains('%') && !host.starts_with('[') && host.parse::<IpAddr>().is_err()).then_some(host)
 }
 
 fn network(text: &str) -> Result<Subtree, InvalidConstraint> {
@@ -324,6 +334,30 @@ mod tests {
             ("urn:uuid:1", false),
         ] {
             assert_eq!(rules.check(&San::parse(name).unwrap()).is_ok(), allowed, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_spelling_gets_around_what_is_excluded() {
+        let rules = constraints(&[], &["uri:secret.test", "10.0.0.0/8", "ip:fd00::/8"]);
+        for (name, allowed) in [
+            ("https://secret.test./x", false),
+            ("https://SECRET.test.:443/", false),
+            ("https://s%65cret.test/", false),
+            ("https://other.test./", true),
+            ("10.1.2.3", false),
+            ("::ffff:10.1.2.3", false),
+            ("::ffff:192.0.2.1", true),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(rules.check(&San::parse(name).unwrap()).is_ok(), allowed, "{name}");
+        }
+        let mapped = constraints(&[], &["::ffff:10.0.0.0/104"]);
+        assert!(mapped.check(&San::parse("10.1.2.3").unwrap()).is_err());
+        // What is permitted is read strictly: others compare octets.
+        let permitted = constraints(&["10.0.0.0/8", "uri:host.test"], &[]);
+        for (name, allowed) in [("::ffff:10.1.2.3", false), ("https://host.test./", true), ("https://h%6fst.test/", false)] {
+            assert_eq!(permitted.check(&San::parse(name).unwrap()).is_ok(), allowed, "{name}");
         }
     }
 

@@ -112,7 +112,9 @@ impl Revocation {
     fn status(&self, request: &Request<'_>, answer: Answer) -> Reply {
         match answer {
             Answer::Refused(refusal) => Reply::refusal(refusal),
-            Answer::Single(der) => Reply::bytes(reply::OCSP_RESPONSE, der).with("cache-control", "no-store"),
+            // RFC 5019 section 6.2 allows no-store and no-cache with no signed answer. This one is kept by nobody but who asked, and asked
+            // for anew each time.
+            Answer::Single(der) => Reply::bytes(reply::OCSP_RESPONSE, der).with("cache-control", "private, max-age=0, must-revalidate"),
             Answer::Shared(kept) => {
                 let caching =
                     reply::Caching { tag: &kept.tag, modified: kept.this_update, fresh_until: kept.next_update, now: self.ctx.now() };

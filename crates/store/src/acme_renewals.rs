@@ -8,7 +8,8 @@ use crate::db::{Db, sql};
 use crate::error::StoreError;
 use crate::store::WriteTx;
 
-/// Versions in use whose CA is to be asked at `now`, of issuers of one kind.
+/// Versions in use whose CA is to be asked at `now`, of issuers of one kind: those that were never asked about first, then those that
+/// have waited longest.
 ///
 /// # Errors
 /// When the database fails.
@@ -18,7 +19,7 @@ pub async fn due(db: &Db, issuer_kind: &str, now: Timestamp, limit: i64) -> Resu
              LEFT JOIN acme_renewals r ON r.version_id = v.id
              WHERE i.type = $1 AND i.enabled = $4 AND v.state = 'current' AND v.revoked_at IS NULL AND v.not_after > $2
                AND (r.ask_at IS NULL OR r.ask_at <= $2)
-             ORDER BY v.id LIMIT $3")
+             ORDER BY CASE WHEN r.ask_at IS NULL THEN 0 ELSE 1 END, r.ask_at, v.id LIMIT $3")
     .bind(issuer_kind)
     .bind(now)
     .bind(limit)

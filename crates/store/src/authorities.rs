@@ -108,9 +108,15 @@ pub async fn get(db: &Db, id: &AuthorityId) -> Result<Option<Authority>, StoreEr
 /// # Errors
 /// When the database fails.
 pub async fn list(db: &Db) -> Result<Vec<Authority>, StoreError> {
-    let mut statement = sql(SELECT);
-    statement.push(" ORDER BY created_at, id");
-    db.fetch_all(statement).await?.iter().map(read).collect()
+    db.fetch_all(select_all()).await?.iter().map(read).collect()
+}
+
+/// As [`list`], inside a transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_in(tx: &mut Tx) -> Result<Vec<Authority>, StoreError> {
+    tx.fetch_all(select_all()).await?.iter().map(read).collect()
 }
 
 /// Makes an authority sign no more; what it signed stays valid. `false` when it was retired before or is absent.
@@ -120,6 +126,12 @@ pub async fn list(db: &Db) -> Result<Vec<Authority>, StoreError> {
 pub async fn retire(tx: &mut WriteTx, id: &AuthorityId) -> Result<bool, StoreError> {
     let statement = sql("UPDATE authorities SET retired_at = $2 WHERE id = $1 AND retired_at IS NULL").bind(id).bind(tx.now());
     Ok(tx.execute(statement).await? > 0)
+}
+
+fn select_all() -> Sql {
+    let mut statement = sql(SELECT);
+    statement.push(" ORDER BY created_at, id");
+    statement
 }
 
 fn select_active(purpose: Purpose, issuer: Option<&IssuerId>) -> Sql {

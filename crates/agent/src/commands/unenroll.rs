@@ -1,6 +1,7 @@
 //! `certctl-agent unenroll`
 
 use std::io::{BufRead as _, IsTerminal as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use certctl_connector_core::ConnectorError;
@@ -8,7 +9,7 @@ use certctl_connector_core::files::explain;
 use clap::Args;
 
 use super::output::{remark, say};
-use crate::agent::not_enrolled;
+use crate::agent::{JOURNAL, not_enrolled};
 use crate::identity::{CA_FILE, Identity};
 use crate::settings::Settings;
 use crate::state::{StateDir, entries, remove_private};
@@ -19,7 +20,7 @@ pub(super) struct Options {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Delete the private keys too: what is served with them can then not be deployed again
+    /// Delete the private keys too, also those in backups of replaced pairs: what is served with them can then not be deployed again
     #[arg(long)]
     delete_keys: bool,
 }
@@ -48,16 +49,24 @@ fn forget(state: &StateDir, options: &Options) -> Result<(), ConnectorError> {
         entries(&state.join(directory))?.iter().try_for_each(|path| remove_private(path))?;
     }
     if options.delete_keys {
-        let keys = state.join("keys");
-        match std::fs::remove_dir_all(&keys) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(explain("delete", &keys, error)),
-            _ => {}
+        remove_tree(&state.join("keys"))?;
+        // The deployment engine keeps replaced pairs, and copies of new ones while a service tests them.
+        for target in entries(&state.join(JOURNAL).join("targets"))? {
+            remove_tree(&target.join("backups"))?;
+            remove_tree(&target.join("work"))?;
         }
     }
     for file in [CA_FILE, vitals::FILE, enroll::PENDING] {
         state.remove(file)?;
     }
     Identity::forget(state)
+}
+
+fn remove_tree(path: &Path) -> Result<(), ConnectorError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(explain("delete", path, error)),
+        _ => Ok(()),
+    }
 }
 
 fn confirmed(identity: &Identity, options: &Options) -> Result<bool, ConnectorError> {

@@ -1,6 +1,6 @@
-//! Which keys are in use: for each target the last two.
+//! Which keys are in use: for each target the last two; and which were, and are to be removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use certctl_connector_core::ConnectorError;
@@ -15,6 +15,9 @@ use crate::state::{read_json, write_json};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     targets: BTreeMap<String, Vec<Use>>,
+    /// The jobs whose keys were in use once and are no more.
+    #[serde(default)]
+    fallen: BTreeSet<JobId>,
 }
 
 /// A key in use at a target.
@@ -44,7 +47,20 @@ impl Ledger {
         let uses = self.targets.entry(target.to_owned()).or_default();
         uses.retain(|old| old.fingerprint != new.fingerprint);
         uses.insert(0, new);
-        uses.truncate(KEPT);
+        let fallen: Vec<JobId> = uses.drain(KEPT.min(uses.len())..).map(|old| old.key_job_id).collect();
+        self.fallen.extend(fallen);
+        let used: BTreeSet<JobId> = self.jobs().cloned().collect();
+        self.fallen.retain(|job| !used.contains(job));
+    }
+
+    /// The jobs whose keys were in use once and are no more.
+    pub(super) const fn fallen(&self) -> &BTreeSet<JobId> {
+        &self.fallen
+    }
+
+    /// Their keys are removed.
+    pub(super) fn forget_fallen(&mut self) {
+        self.fallen.clear();
     }
 
     /// The jobs whose keys are in use or were before.

@@ -1,7 +1,7 @@
 use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use certctl_domain::ids::{Id as _, VersionId};
+use certctl_domain::ids::VersionId;
 use certctl_domain::time::Timestamp;
 use certctl_domain::x509::{Fingerprint, SanSet};
 use certctl_pki::csr::Csr;
@@ -122,9 +122,8 @@ fn identifiers_cannot_lead_out_of_the_directory() {
 #[test]
 fn keys_in_use_and_those_before_are_kept_and_older_ones_go() {
     let bench = bench();
-    for (age, id) in ["job-1", "job-2", "job-3", "job-4"].iter().enumerate() {
+    for id in ["job-1", "job-2", "job-3", "job-4"] {
         bench.make(id);
-        bench.aged(id, age as u64);
     }
     bench.deploy("tgt-a", "job-1");
     assert_eq!(bench.names(), ["job-1", "job-2", "job-3", "job-4"], "what is newer than what is in use may still be asked for");
@@ -143,6 +142,28 @@ fn keys_in_use_and_those_before_are_kept_and_older_ones_go() {
     bench.deploy("tgt-a", "job-4");
     bench.deploy("tgt-a", "job-4");
     assert_eq!(bench.names(), ["job-3", "job-4"]);
+}
+
+#[test]
+fn a_key_that_was_never_in_use_stays_however_old_it_is() {
+    let bench = bench();
+    for (age, id) in ["job-slow", "job-1", "job-2", "job-3"].iter().enumerate() {
+        bench.make(id);
+        bench.aged(id, age as u64);
+    }
+    // Restored from a backup, the key in use is the newest file.
+    bench.aged("job-1", 1_000);
+    for id in ["job-1", "job-2", "job-3"] {
+        bench.deploy("tgt-a", id);
+    }
+    // The CA took its time over the first job of all: its certificate comes now.
+    assert_eq!(bench.names(), ["job-2", "job-3", "job-slow"]);
+    bench.deploy("tgt-a", "job-slow");
+    assert_eq!(bench.names(), ["job-3", "job-slow"]);
+    // What was rolled back to is in use again.
+    bench.deploy("tgt-a", "job-3");
+    bench.deploy("tgt-b", "job-slow");
+    assert_eq!(bench.names(), ["job-3", "job-slow"]);
 }
 
 #[test]

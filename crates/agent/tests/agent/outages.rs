@@ -1,12 +1,14 @@
 //! When the server is away, refuses, or is back: nothing is lost, nothing is done twice, and trouble is told.
 
-use certctl_agent::agent::Agent;
+use std::time::Duration;
+
+use certctl_agent::agent::{Agent, Timing};
 use certctl_agent::run::Ended;
 use certctl_agent::vitals::{TroubleKind, Vitals};
 use certctl_testkit::{wait_for, wait_until};
 use serde_json::json;
 
-use crate::common::server::{deployment_item, request_item};
+use crate::common::server::{deployment_item, request_item, with};
 use crate::common::{FakeServer, Host, LONG, files_in, quick};
 
 async fn vitals(host: &Host, what: &str, fits: impl Fn(&Vitals) -> bool) -> Vitals {
@@ -92,6 +94,102 @@ async fn a_retired_agent_ends_for_good() {
         assert!(vitals.stopped_at.is_some() && vitals.trouble.is_some_and(|trouble| trouble.kind == TroubleKind::Retired));
         server.script().refuse.clear();
     }
+}
+
+#[tokio::test]
+async fn what_a_proxy_says_retires_nobody_and_drops_no_result() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    let running = host.start().await;
+    server.script().proxy = vec![("/csr", 404), ("/heartbeat", 410)];
+    server.hand_out(request_item("job-1", "mc-web"));
+    wait_until("a letter", LONG, async || files_in(&host.state.join("outbox")) == ["job-1~request.json"]).await;
+    let before = server.script().heartbeats;
+    vitals(&host, "trouble", |vitals| vitals.trouble.is_some()).await;
+    server.script().proxy.clear();
+    server.request(0).await;
+    wait_until("heartbeats", LONG, async || server.script().heartbeats > before).await;
+    assert_eq!(running.stop().await, Ended::Stopped);
+}
+
+#[tokio::test]
+async fn a_letter_that_cannot_be_read_for_now_is_kept_and_one_that_is_none_is_given_up() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    server.script().proxy = vec![("/csr", 404)];
+    let running = host.start().await;
+    server.hand_out(request_item("job-1", "mc-web"));
+    let outbox = host.state.join("outbox");
+    wait_until("a letter", LONG, async || files_in(&outbox) == ["job-1~request.json"]).await;
+    running.kill().await;
+    // A link cannot be opened as ours: an error of the file system, as a failing disk gives.
+    let (letter, aside) = (outbox.join("job-1~request.json"), host.path("aside"));
+    std::fs::rename(&letter, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &letter).unwrap();
+    certctl_agent::state::write_private(&outbox.join("job-2~report.json"), b"{").unwrap();
+    server.script().proxy.clear();
+    let running = host.start().await;
+    wait_until("the damaged one to be given up", LONG, async || files_in(&outbox) == ["job-1~request.json"]).await;
+    let before = server.script().heartbeats;
+    wait_until("more rounds", LONG, async || server.script().heartbeats > before + 5).await;
+    std::fs::rename(&aside, &letter).unwrap();
+    assert!(server.request(0).await.job_id.is_some_and(|job| job.to_string() == "job-1"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_hangs_is_given_up_and_tried_again() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    let running = host.start_with(Timing { deployment: Duration::from_secs(2), ..quick() }).await;
+    server.hand_out(request_item("job-key", "mc-web"));
+    let request = server.request(0).await;
+    server.issue(&request, "ver-1");
+    let script = format!("if [ -e {0}/once ]; then exit 0; fi; touch {0}/once; sleep 600", host.root.display());
+    host.allow(&["sh", "-c", &script]);
+    let mut config = host.files_target("web");
+    config["reload_command"] = json!(["sh", "-c", script]);
+    config["command_timeout"] = json!("10m");
+    let item = deployment_item("job-1", "mc-web", "tgt-1", config);
+    server.hand_out(item.clone());
+    let result = server.result_of("job-1").await;
+    assert_eq!((result.status.as_str(), result.permanent, result.fence), ("Failed", false, Some(1)), "{result:?}");
+    assert!(result.error.unwrap().contains("did not end within"), "{:?}", result.hint);
+    let told = server.script().reports.len();
+    let before = server.script().heartbeats;
+    wait_until("some time", LONG, async || server.script().heartbeats > before + 10).await;
+    assert_eq!(server.script().reports.len(), told, "the lease is not renewed any more");
+    // The next try finishes what was begun.
+    server.hand_out(with(item, "fence", json!(2)));
+    wait_until("the end of the second try", LONG, async || server.result("job-1").is_some_and(|r| r.fence == Some(2))).await;
+    assert_eq!(server.result("job-1").unwrap().status, "Completed");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_hangs_while_it_is_finished_does_not_keep_others_waiting() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    let running = host.start().await;
+    server.hand_out(request_item("job-key", "mc-web"));
+    let request = server.request(0).await;
+    server.issue(&request, "ver-1");
+    // The reload hangs until it may go, also after the crash.
+    let script = format!("while [ ! -e {0}/go ]; do echo >> {0}/tried; sleep 0.05; done", host.root.display());
+    host.allow(&["sh", "-c", &script]);
+    let mut config = host.files_target("web");
+    config["reload_command"] = json!(["sh", "-c", script]);
+    config["command_timeout"] = json!("10m");
+    server.hand_out(deployment_item("job-1", "mc-web", "tgt-1", config));
+    wait_until("the reload", LONG, async || host.path("tried").exists()).await;
+    running.kill().await;
+    let running = host.start_with(Timing { patience: Duration::from_millis(200), ..quick() }).await;
+    server.hand_out(deployment_item("job-2", "mc-web", "tgt-2", host.files_target("other")));
+    assert_eq!(server.result_of("job-2").await.status, "Completed");
+    assert!(server.result("job-1").is_none());
+    certctl_agent::state::write_private(&host.path("go"), b"").unwrap();
+    assert_eq!(server.result_of("job-1").await.status, "Completed");
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -120,6 +120,15 @@ async fn enrolls_runs_tells_how_it_is_and_forgets() {
     let forgotten = output(program(&host, &["unenroll", "--yes"])).await;
     assert!(forgotten.status.success() && out(&forgotten).contains("certctl agents retire ag-1"), "{}", err(&forgotten));
     assert!(!host.state.join("identity.json").exists() && host.state.join("keys").exists());
+
+    // Keys are in backups too.
+    let kept = host.state.join("journal/targets/tgt-1/backups/1-job-1/0-web.key");
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    certctl_agent::state::write_private(&kept, b"a key").unwrap();
+    assert!(enroll(&host, &server).await.status.success());
+    let forgotten = output(program(&host, &["unenroll", "--yes", "--delete-keys"])).await;
+    assert!(forgotten.status.success(), "{}", err(&forgotten));
+    assert!(!kept.exists() && !host.state.join("keys").exists());
 }
 
 #[tokio::test]

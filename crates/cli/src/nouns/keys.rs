@@ -86,7 +86,7 @@ impl Command {
 /// Prints a secret that is never shown again.
 fn show_once(session: &Session, made: &Doc) -> Result<(), Failure> {
     session.out.warn(&format!("this is the only time that key {} is shown; store it now", doc::text(made, "id")));
-    session.out.answer(made, || doc::text(made, "key_value") + "\n")
+    session.out.secret(made, || doc::text(made, "key_value") + "\n", &format!("certctl keys delete {}", doc::text(made, "id")))
 }
 
 impl Known for Keys {

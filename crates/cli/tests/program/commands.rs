@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, put};
+use crate::support::{Server, program, put};
 
 fn list(rows: &[Value]) -> Value {
     json!({"data": rows, "total": rows.len(), "page": 1, "per_page": 50})
@@ -195,6 +195,28 @@ fn secrets_are_shown_once_on_standard_output_alone() {
     assert!(bodies[0]["expires_at"].as_str().is_some_and(|at| at.ends_with('Z')));
     assert_eq!(bodies[1], json!({"overlap": "7200s"}));
     assert_eq!(bodies[2], json!({"agent_name": "web-1", "labels": {"rack": "7"}, "expires_in_seconds": 3600}));
+}
+
+#[test]
+fn a_secret_that_nobody_saw_is_a_failure_that_says_how_to_be_rid_of_it() {
+    let server = Server::start();
+    server.on("GET /api/v1/auth/actors/ci", 200, json!({"id": "actor-ci"}));
+    server.on("POST /api/v1/auth/apikeys", 201, json!({"id": "ak-1", "actor_id": "actor-ci", "key_value": "ck_9_planted"}));
+    server.on("POST /api/v1/agents/enrollment-tokens", 201, json!({"id": "et-1", "token_value": "ce_9_planted"}));
+    let ca = server.ca();
+    let variables = [("CERTCTL_SERVER_URL", server.url.as_str()), ("CERTCTL_API_KEY", "k"), ("CERTCTL_CA_FILE", &ca)];
+    for (arguments, undo) in [
+        (&["keys", "create", "--actor", "ci"][..], "certctl keys delete ak-1"),
+        (&["agents", "token", "create"], "certctl agents token delete et-1"),
+    ] {
+        // The reading end is closed before the program starts.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = program(server.home.path(), &variables).args(arguments).stdout(writer).output().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{err}");
+        assert!(err.contains(undo) && !err.contains("planted"), "{err}");
+    }
 }
 
 #[test]

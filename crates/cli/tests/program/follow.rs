@@ -107,6 +107,21 @@ fn a_failed_job_ends_the_wait_with_its_reason_and_hint() {
 }
 
 #[test]
+fn a_server_that_restarts_while_nothing_has_begun_is_waited_for() {
+    let server = Server::start();
+    let path = "GET /api/v1/certificates/mc-web";
+    server.on("POST /api/v1/certificates", 201, certificate("Pending", json!({})));
+    server.on(path, 503, json!({"status": 503, "detail": "restarting"}));
+    server.on(path, 200, certificate("Active", json!({})));
+    server.on("GET /api/v1/certificates/mc-web/versions?state=current", 200, page(&[version()]));
+    server.on("GET /api/v1/agents/ag-1", 200, json!({"id": "ag-1", "name": "web-1"}));
+    server.on(JOBS, 200, page(&[]));
+    server.on(JOBS, 200, page(&[job("job-1", "Issuance", "Completed", json!({}))]));
+    let ran = server.run(&REQUEST);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
 fn a_next_try_beyond_the_deadline_is_not_waited_for() {
     let server = server("Failed", json!({}));
     let more =

@@ -15,6 +15,7 @@ mod order;
 mod problem;
 mod proof;
 mod renewal;
+mod url;
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ use self::account::Accounts;
 use self::client::Client;
 use self::flow::Flow;
 use self::problem::AcmeError;
-use crate::issuer::{Issuer, Order, Outcome, Prepared, Revocation, Suggestion, Ticket};
+use crate::issuer::{Issuer, Order, Outcome, Prepared, Revocation, Suggestion};
 use crate::surroundings::{Surroundings, Vault};
 
 /// An ACME CA.
@@ -88,12 +89,10 @@ impl Issuer for Acme {
         match advanced.unwrap_or_else(|_| Err(ConnectorError::transient("the CA or the name servers took too long").into())) {
             Ok(outcome) => Ok(outcome),
             // Waiting for our own budget is no failure.
-            Err(AcmeError::Budget(wait)) => Ok(Outcome::Pending(Ticket {
-                state: flow.state()?,
-                poll_at: now.saturating_add(time::Duration::try_from(wait).unwrap_or(time::Duration::MINUTE)),
-                reason: "the budget of requests to this CA is used up for the moment".to_owned(),
-            })),
-            Err(error) => Err(error.into_error("the order")),
+            Err(AcmeError::Budget(wait)) => {
+                Ok(Outcome::Pending(flow.ticket(wait, "the budget of requests to this CA is used up for the moment")?))
+            }
+            Err(error) => flow.failed(error.into_error("the order")).await,
         }
     }
 

@@ -86,6 +86,9 @@ pub struct Suggestion {
     pub ask_after: Option<std::time::Duration>,
 }
 
+/// In [`Issued::issuer_ref`]: when the CA wants to be asked again when it suggests renewal, if it said so when the certificate was issued.
+pub const ASK_RENEWAL_INFO_AT: &str = "ask_renewal_info_at";
+
 /// A version that is to be revoked at its CA.
 #[derive(Debug, Clone)]
 pub struct Revocation {
@@ -138,6 +141,11 @@ pub trait Issuer: Send + Sync + fmt::Debug {
     fn check(&self, held: Option<&str>, now: Timestamp) -> Result<(), ConnectorError> {
         let _unused = (held, now);
         Ok(())
+    }
+
+    /// The chain in PEM of the CA that was made elsewhere and is to be kept here, if there is one.
+    fn imports(&self) -> Option<&str> {
+        None
     }
 
     /// Makes the CA, once in the life of the issuer.

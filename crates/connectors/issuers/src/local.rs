@@ -128,6 +128,10 @@ impl Issuer for LocalCa {
         }
     }
 
+    fn imports(&self) -> Option<&str> {
+        self.config.ca_certificate_pem.as_deref()
+    }
+
     async fn found(&self, now: Timestamp) -> Result<Founded, ConnectorError> {
         if let (Some(chain_pem), Some(key_pem)) = (&self.config.ca_certificate_pem, &self.config.ca_key_pem) {
             return import(chain_pem, key_pem, now);

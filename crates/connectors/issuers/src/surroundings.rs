@@ -81,6 +81,12 @@ pub trait Vault: Send + Sync + fmt::Debug {
     /// When it cannot be written.
     async fn promote_key(&self, directory: &str) -> Result<(), ConnectorError>;
 
+    /// Forgets the staged key, where it is still this one: the account keeps the key that it has.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn discard_staged(&self, directory: &str, key: &Secret<Vec<u8>>) -> Result<(), ConnectorError>;
+
     /// Has every replica answer an HTTP challenge.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ pub struct FilesConfig {
     /// Mode of the certificate and chain files; that of the existing file when absent, `0644` for a new one.
     #[serde(default)]
     pub certificate_mode: Option<FileMode>,
-    /// Mode of the key or combined file; that of the existing file when absent, `0600` for a new one.
+    /// Mode of the key or combined file; that of the existing file without what others may do when absent, `0600` for a new one.
     #[serde(default)]
     pub key_mode: Option<FileMode>,
     /// Tells the service to take up the new files.

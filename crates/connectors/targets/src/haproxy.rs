@@ -58,7 +58,7 @@ pub struct HaproxyConfig {
     /// Group that gets the file; the one of the existing file when absent.
     #[serde(default)]
     pub group: Option<String>,
-    /// Mode of the file; `0600` when absent, whatever the existing file has, because the key is in it.
+    /// Mode of the file; that of the existing file without what others may do when absent, `0600` for a new one.
     #[serde(default)]
     pub pem_mode: Option<FileMode>,
     /// Where to see what is served; found in the configuration when no address is given.
@@ -169,8 +169,7 @@ impl Haproxy {
         let Usage { endpoints, mut warnings, .. } = self.usage(&config, &material.dns_names());
         let path = self.config.pem_path.as_path();
         let key = material.key_pem().expose();
-        let mode = self.config.pem_mode.unwrap_or(FileMode::PRIVATE);
-        if mode.bits() & 0o004 != 0 {
+        if self.config.pem_mode.is_some_and(|mode| mode.bits() & 0o004 != 0) {
             warnings.push("pem_mode lets everybody on this machine read the key".to_owned());
         }
         let mut stapled = path.as_os_str().to_owned();
@@ -183,7 +182,7 @@ impl Haproxy {
                 path: path.to_owned(),
                 contents: Secret::new([material.fullchain_pem().as_str(), key.as_str()].concat().into_bytes()),
                 attributes: Attributes {
-                    mode: Some(mode),
+                    mode: self.config.pem_mode,
                     owner: self.config.owner.clone(),
                     group: self.config.group.clone(),
                     default_mode: FileMode::PRIVATE,

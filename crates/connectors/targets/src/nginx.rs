@@ -57,7 +57,7 @@ pub struct NginxConfig {
     /// Mode of the certificate file; that of the existing file when absent, `0644` for a new one.
     #[serde(default)]
     pub certificate_mode: Option<FileMode>,
-    /// Mode of the key file; that of the existing file when absent, `0600` for a new one.
+    /// Mode of the key file; that of the existing file without what others may do when absent, `0600` for a new one.
     #[serde(default)]
     pub key_mode: Option<FileMode>,
     /// Where to see what is served; found in the configuration when no address is given.

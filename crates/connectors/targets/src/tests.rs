@@ -5,6 +5,7 @@ mod crash;
 mod engine;
 mod family;
 mod haproxy;
+mod in_place;
 mod kill;
 mod nginx;
 mod service;

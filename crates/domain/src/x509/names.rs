@@ -108,8 +108,12 @@ impl EmailAddress {
             return fail("has no @");
         };
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b);
-        if local.is_empty() || local.len() > 64 || !local.bytes().all(allowed) || local.starts_with('.') || local.ends_with('.') {
+        if local.is_empty() || local.len() > 64 || !local.bytes().all(allowed) {
             return fail("has a local part that is empty or not plain ASCII");
+        }
+        // RFC 5280 section 4.2.1.6 takes a mailbox of RFC 2821 section 4.1.2: words with one dot between two of them.
+        if local.split('.').any(str::is_empty) {
+            return fail("has a dot at an end of its local part, or two in a row");
         }
         let domain = DnsName::parse(domain).map_err(|e| InvalidName::new("e-mail address", text, e.why()))?;
         if domain.is_wildcard() { fail("has a wildcard domain") } else { Ok(Self(format!("{local}@{}", domain.as_str()))) }
@@ -147,8 +151,13 @@ impl UriName {
         if !text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"{}|\\^`".contains(&b)) {
             return fail("has a character that URIs do not allow");
         }
+        // RFC 3986 section 2.1: a percent sign is followed by two hexadecimal digits.
+        let escapes = text.split('%').skip(1);
+        if !escapes.map(str::as_bytes).all(|escaped| escaped.iter().take(2).filter(|b| b.is_ascii_hexdigit()).count() == 2) {
+            return fail("has a percent sign without two hexadecimal digits behind it");
+        }
         // RFC 5280 section 4.2.1.6: where there is an authority, it names a host.
-        if rest.strip_prefix("//").is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#', ':'])) {
+        if rest.strip_prefix("//").is_some_and(|rest| !names_host(rest)) {
             return fail("names no host");
         }
         Ok(Self(text.to_owned()))
@@ -342,6 +351,18 @@ fn mixes_scripts(label: &str) -> bool {
     label.chars().any(|c| c.is_ascii_alphabetic()) && label.chars().any(|c| !c.is_ascii() && c.is_alphabetic() && !latin(c))
 }
 
+/// Whether the authority at the beginning has a host between user information and port (RFC 3986 section 3.2).
+fn names_host(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.split_once('@').map_or(authority, |(_user, host)| host);
+    let host = match host.strip_prefix('[') {
+        Some(literal) => literal.split_once(']').map_or("", |(address, _port)| address),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    // A second `@` would be read as part of the host by one and of the user by another.
+    !host.is_empty() && !host.contains(['@', '[', ']'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,12 +406,54 @@ mod tests {
     }
 
     #[test]
+    fn the_local_part_of_an_address_is_words_between_single_dots() {
+        for text in ["ops@example.test", "a.b.c@example.test", "a+b/c?d%e@example.test"] {
+            assert_eq!(EmailAddress::parse(text).unwrap().as_str(), text);
+        }
+        for text in ["a..b@example.test", ".a@example.test", "a.@example.test", ".@example.test", "@example.test", "a b@example.test"] {
+            assert!(EmailAddress::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_uri_names_a_host_where_it_has_an_authority() {
-        for text in ["https://web.example.test/x", "spiffe://td/web", "urn:uuid:1", "https://[::1]:8443"] {
+        for text in [
+            "https://web.example.test/x",
+            "spiffe://td/web",
+            "urn:uuid:1",
+            "https://[::1]:8443",
+            "https://user@[::1]",
+            "https://a.test?x=a@b",
+            "https://u:p@a.test:8443/x%2Fy%7e",
+            "mailto:a%40b",
+        ] {
             assert_eq!(UriName::parse(text).unwrap().as_str(), text);
         }
-        for text in ["https://", "https:///x", "https://:8443/x", "spiffe://?x", "urn:", "1x:y", "https://a b"] {
+        for text in [
+            "https://",
+            "https:///x",
+            "https://:8443/x",
+            "spiffe://?x",
+            "urn:",
+            "1x:y",
+            "https://a b",
+            "https://user@/x",
+            "https://user@:8443",
+            "https://u:p@?a.test",
+            "https://u@v@a.test",
+            "https://[]/x",
+            "https://[::1",
+        ] {
             assert!(UriName::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_percent_sign_in_a_uri_stands_before_two_hexadecimal_digits() {
+        for text in
+            ["https://a.test/%zz", "https://a.test/%", "https://a.test/%2", "urn:x:%%41", "https://a.test/%4%41", "https://%g0.test"]
+        {
+            assert!(UriName::parse(text).unwrap_err().to_string().contains("percent sign"), "{text}");
         }
     }
 

@@ -6,9 +6,11 @@
 mod acme;
 mod holders;
 mod house;
+mod imported;
 mod issue;
 mod publication;
 mod renew;
+mod renewal_info;
 mod revoke;
 mod trouble;
 

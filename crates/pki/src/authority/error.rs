@@ -38,7 +38,7 @@ pub enum IssueError {
     #[error("must-staple needs an OCSP responder, and the issuer publishes none")]
     MustStapleWithoutOcsp,
     /// A URI that clients cannot fetch.
-    #[error("`{0}` cannot be published: not an http, https or ldap URI")]
+    #[error("`{0}` cannot be published: not an http or https URI")]
     PublicationUri(String),
     /// A key that we do not issue for.
     #[error("the key is not accepted")]

@@ -84,13 +84,13 @@ impl IssuingCa {
     /// What a server sends: the leaf and the CAs above it without the root, which clients have or do not trust.
     #[must_use]
     pub fn chain_for(&self, leaf: Certificate) -> Chain {
-        Chain::new(leaf, self.chain.iter().filter(|certificate| !certificate.is_self_issued()).cloned().collect())
+        Chain::new(leaf, self.chain.iter().filter(|certificate| !certificate.is_self_signed()).cloned().collect())
     }
 
     /// The self-signed certificate at the end of the chain, if it is known.
     #[must_use]
     pub fn root(&self) -> Option<&Certificate> {
-        self.chain.iter().next_back().filter(|certificate| certificate.is_self_issued())
+        self.chain.iter().next_back().filter(|certificate| certificate.is_self_signed())
     }
 
     /// The instants between which every CA of the chain is valid; `None` when there is no such time.

@@ -5,7 +5,6 @@ use const_oid::db::rfc5280;
 use der::asn1::ObjectIdentifier;
 
 use super::error::ImportError;
-use crate::algorithm::name_of;
 use crate::certificate::Certificate;
 use crate::chain::Chain;
 use crate::constraints::NameConstraints;
@@ -61,13 +60,11 @@ fn check_rights(certificate: &Certificate) -> Result<(), ImportError> {
         return Err(ImportError::NotCa(subject()));
     }
     // RFC 5280 section 4.2.1.3 wants keyUsage in every CA certificate; old roots without it may sign all the same.
-    let has_usage = certificate.extension(rfc5280::ID_CE_KEY_USAGE).is_some();
-    if has_usage && !certificate.key_usage().is_some_and(|usage| usage.key_cert_sign()) {
+    if !certificate.key_usage_permits(|usage| usage.key_cert_sign()) {
         return Err(ImportError::NoCertSign(subject()));
     }
-    let unknown = certificate.extensions().iter().find(|extension| extension.critical && !KNOWN.contains(&extension.oid));
-    match unknown {
-        Some(extension) => Err(ImportError::CriticalExtension { subject: subject(), extension: name_of(extension.oid) }),
+    match certificate.unknown_critical_extensions(&KNOWN).pop() {
+        Some(extension) => Err(ImportError::CriticalExtension { subject: subject(), extension }),
         None => Ok(()),
     }
 }

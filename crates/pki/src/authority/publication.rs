@@ -79,9 +79,10 @@ pub(super) fn add_policies(policies: &[PolicyOid], extensions: &mut Extensions) 
     extensions.plain(&CertificatePolicies(policies.iter().map(information).collect()))
 }
 
+/// RFC 5280 sections 4.2.1.13 and 4.2.2.1 want the name of an entry and an attribute in an LDAP address; no setting says either.
 fn can_be_fetched(uri: &UriName) -> bool {
     let scheme = uri.as_str().split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    scheme.is_some_and(|scheme| matches!(scheme.as_str(), "http" | "https" | "ldap"))
+    scheme.is_some_and(|scheme| matches!(scheme.as_str(), "http" | "https"))
 }
 
 fn distribution_point(uri: &UriName) -> der::Result<DistributionPoint> {
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn refuses_addresses_that_nobody_can_fetch() {
-        for text in ["urn:uuid:1", "spiffe://td/x", "ftp://ca.test/x"] {
+        for text in ["urn:uuid:1", "spiffe://td/x", "ftp://ca.test/x", "ldap://ca.test/cn=CA?certificateRevocationList"] {
             let publication = Publication { crl: vec![UriName::parse(text).unwrap()], ..Default::default() };
             let error = publication.add_to(&mut Extensions::default()).unwrap_err();
             assert!(matches!(error, IssueError::PublicationUri(ref uri) if uri == text), "{error}");

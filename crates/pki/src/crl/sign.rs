@@ -51,7 +51,7 @@ pub enum CrlError {
 /// # Errors
 /// When the CA may not sign lists, the signer holds another key, or the signer fails.
 pub async fn sign(spec: &CrlSpec, entries: Entries, ca: &Certificate, signer: &dyn Signer) -> Result<Vec<u8>, CrlError> {
-    if ca.extension(rfc5280::ID_CE_KEY_USAGE).is_some() && !ca.key_usage().is_some_and(|usage| usage.crl_sign()) {
+    if !ca.key_usage_permits(|usage| usage.crl_sign()) {
         return Err(CrlError::NotAllowed(ca.subject().to_owned()));
     }
     if signer.public_key_spki() != ca.spki() {

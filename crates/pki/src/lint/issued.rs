@@ -2,11 +2,14 @@
 
 use certctl_domain::time::Timestamp;
 use certctl_domain::x509::{ExtendedKeyUsage, San, SanSet};
+use const_oid::db::rfc5280;
+use der::asn1::ObjectIdentifier;
 use time::Duration;
 
 use super::{Finding, Findings, Rule};
 use crate::certificate::{Certificate, NotSignedBy};
 use crate::chain::Chain;
+use crate::oids;
 
 /// What was asked of the CA.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,7 @@ pub fn check_issued(chain: &Chain, expected: &Expected<'_>) -> Result<(), Vec<Fi
     findings.usages(chain.leaf(), expected);
     findings.dates(chain.leaf(), expected);
     findings.links(chain, expected.now);
+    findings.critical_extensions(chain);
     findings.into_result()
 }
 
@@ -74,9 +78,10 @@ impl Findings {
 
     fn usages(&mut self, leaf: &Certificate, expected: &Expected<'_>) {
         // A certificate without the extension is good for every usage (RFC 5280 section 4.2.1.12).
-        if leaf.extended_key_usage_oids().is_none() {
+        if leaf.extension(rfc5280::ID_CE_EXT_KEY_USAGE).is_none() {
             return;
         }
+        // One that cannot be read has no usage.
         let found = leaf.extended_key_usages();
         for usage in expected.usages.iter().filter(|usage| !found.contains(usage)) {
             self.add(Rule::MissingUsage, format!("{usage:?}"));
@@ -118,21 +123,50 @@ impl Findings {
     }
 
     fn issuer(&mut self, issuer: &Certificate, now: Timestamp) {
-        if !issuer.is_ca() || issuer.key_usage().is_some_and(|usage| !usage.key_cert_sign()) {
+        if !issuer.is_ca() || !issuer.key_usage_permits(|usage| usage.key_cert_sign()) {
             self.add(Rule::IssuerNotCa, format!("`{}` may not sign certificates", issuer.subject()));
         }
         if issuer.not_after() <= now {
             self.add(Rule::IssuerExpired, format!("`{}` expired at {}", issuer.subject(), issuer.not_after()));
         }
     }
+
+    /// RFC 5280 section 4.2: who does not know a critical extension refuses the certificate. So a precertificate is refused, whose
+    /// poison (RFC 6962 section 3.1) is meant for that.
+    fn critical_extensions(&mut self, chain: &Chain) {
+        for certificate in chain.iter() {
+            for extension in certificate.unknown_critical_extensions(&KNOWN) {
+                self.add(Rule::UnknownCriticalExtension, format!("{extension} in `{}`", certificate.subject()));
+            }
+        }
+    }
 }
+
+/// What RFC 5280 section 4.2 obliges or asks every reader to know, and must-staple (RFC 7633).
+const KNOWN: [ObjectIdentifier; 13] = [
+    rfc5280::ID_CE_KEY_USAGE,
+    rfc5280::ID_CE_CERTIFICATE_POLICIES,
+    rfc5280::ID_CE_SUBJECT_ALT_NAME,
+    rfc5280::ID_CE_BASIC_CONSTRAINTS,
+    rfc5280::ID_CE_NAME_CONSTRAINTS,
+    rfc5280::ID_CE_POLICY_CONSTRAINTS,
+    rfc5280::ID_CE_EXT_KEY_USAGE,
+    rfc5280::ID_CE_INHIBIT_ANY_POLICY,
+    rfc5280::ID_CE_AUTHORITY_KEY_IDENTIFIER,
+    rfc5280::ID_CE_SUBJECT_KEY_IDENTIFIER,
+    rfc5280::ID_CE_POLICY_MAPPINGS,
+    rfc5280::ID_CE_CRL_DISTRIBUTION_POINTS,
+    oids::TLS_FEATURE,
+];
 
 /// How far a CA's clock may run ahead of ours.
 const CLOCK_TOLERANCE: Duration = Duration::minutes(10);
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    };
 
     use super::*;
     use crate::lint::rules_of;
@@ -258,5 +292,64 @@ mod tests {
         let made = params.signed_by(&w.sub.key, &Issuer::from_params(&w.root.params, &w.root.key)).unwrap();
         let expired = Certificate::parse_der(made.der()).unwrap();
         assert_eq!(w.rules(vec![leaf(&w.sub, &w.key, |_| {}), expired, root]), [Rule::IssuerExpired]);
+    }
+
+    /// The CA's certificate again, with a change.
+    fn again(above: &Ca, ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> Certificate {
+        let mut params = ca.params.clone();
+        change(&mut params);
+        let made = params.signed_by(&ca.key, &Issuer::from_params(&above.params, &above.key)).unwrap();
+        Certificate::parse_der(made.der()).unwrap()
+    }
+
+    fn extension(oid: &[u64], value: &[u8], critical: bool) -> CustomExtension {
+        let mut extension = CustomExtension::from_oid_content(oid, value.to_vec());
+        extension.set_criticality(critical);
+        extension
+    }
+
+    #[test]
+    fn refuses_unknown_critical_extensions_anywhere_in_the_chain() {
+        let w = World::new();
+        let (sub, root) = (w.sub.certificate.clone(), w.root.certificate.clone());
+        // The poison of a precertificate, and what only its owner knows.
+        let poison = &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 3];
+        let own = &[1, 3, 6, 1, 4, 1, 99999, 1];
+        let with = |oid: &[u64], critical| leaf(&w.sub, &w.key, |p| p.custom_extensions.push(extension(oid, &[5, 0], critical)));
+        assert_eq!(w.rules(vec![with(poison, true), sub.clone()]), [Rule::UnknownCriticalExtension]);
+        assert_eq!(w.rules(vec![with(own, true), sub.clone()]), [Rule::UnknownCriticalExtension]);
+        assert_eq!(w.rules(vec![with(own, false), sub.clone()]), []);
+        // An identifier made of a UUID (2.25), too long for the type that holds the others.
+        let uuid = &[2, 25, u64::MAX];
+        assert_eq!(w.rules(vec![with(uuid, true), sub.clone()]), [Rule::UnknownCriticalExtension]);
+        assert_eq!(w.rules(vec![with(uuid, false), sub.clone()]), []);
+
+        let good = leaf(&w.sub, &w.key, |_| {});
+        let strange = again(&w.root, &w.sub, |p| p.custom_extensions.push(extension(own, &[5, 0], true)));
+        assert_eq!(w.rules(vec![good.clone(), strange]), [Rule::UnknownCriticalExtension]);
+        let strange = again(&w.root, &w.root, |p| p.custom_extensions.push(extension(own, &[5, 0], true)));
+        assert_eq!(w.rules(vec![good.clone(), sub, strange]), [Rule::UnknownCriticalExtension]);
+
+        // Policy constraints are critical, and every reader knows them (RFC 5280 section 4.2.1.11).
+        let constrained = again(&w.root, &w.sub, |p| p.custom_extensions.push(extension(&[2, 5, 29, 36], &[0x30, 3, 0x80, 1, 0], true)));
+        assert_eq!(w.rules(vec![good, constrained, root]), []);
+    }
+
+    #[test]
+    fn a_usage_that_cannot_be_read_is_not_one_that_is_absent() {
+        let w = World::new();
+        let good = leaf(&w.sub, &w.key, |_| {});
+        let without = again(&w.root, &w.sub, |p| p.key_usages.clear());
+        assert_eq!(w.rules(vec![good.clone(), without]), []);
+        let unreadable = again(&w.root, &w.sub, |p| {
+            p.key_usages.clear();
+            p.custom_extensions.push(extension(&[2, 5, 29, 15], &[5, 0], true));
+        });
+        assert_eq!(w.rules(vec![good, unreadable]), [Rule::IssuerNotCa]);
+        let unreadable = leaf(&w.sub, &w.key, |p| {
+            p.extended_key_usages.clear();
+            p.custom_extensions.push(extension(&[2, 5, 29, 37], &[5, 0], false));
+        });
+        assert_eq!(w.rules(vec![unreadable, w.sub.certificate.clone()]), [Rule::MissingUsage]);
     }
 }

@@ -96,9 +96,9 @@ impl Findings {
                 self.add(Rule::DuplicateExtension, name_of(extension.oid));
             }
             seen.push(extension.oid);
-            if extension.critical && !KNOWN_CRITICAL.contains(&extension.oid) {
-                self.add(Rule::UnknownCriticalExtension, name_of(extension.oid));
-            }
+        }
+        for extension in certificate.unknown_critical_extensions(&KNOWN_CRITICAL) {
+            self.add(Rule::UnknownCriticalExtension, extension);
         }
         match certificate.subject_key_id() {
             Some(id) if id == certificate.public_key().key_id() => {}

@@ -89,6 +89,33 @@ async fn every_kind_of_subordinate_ca_signs() {
 }
 
 #[test]
+fn a_link_of_a_change_of_keys_is_sent_and_is_no_root() {
+    let outside = Outside::new();
+    let openssl = &outside.openssl;
+    openssl.run("req -new -nodes -newkey ed25519 -subj /O=Outside/CN=Outside_Root -keyout next.key -out next.csr");
+    openssl.run(
+        "x509 -req -in next.csr -CA root.pem -CAkey root.key -CAcreateserial -days 36500 -extfile ext.conf -extensions root -out next.pem",
+    );
+    openssl.run("req -new -nodes -newkey ed25519 -subj /O=Outside/CN=Outside_Issuing -keyout sub.key -out sub.csr");
+    openssl.run(
+        "x509 -req -in sub.csr -CA next.pem -CAkey next.key -CAcreateserial -days 36500 -extfile ext.conf -extensions sub -out sub.pem",
+    );
+    let (sub, next, root) = (openssl.get("sub.pem"), openssl.get("next.pem"), openssl.get("root.pem"));
+    let import = |chain: &str| IssuingCa::import(chain, &outside.key(), outside.now()).unwrap();
+    let whole = import(&format!("{sub}{next}{root}"));
+    assert_eq!(whole.root(), Some(&Certificate::parse_pem(&root).unwrap()));
+    let sent = whole.chain_for(whole.certificate().clone());
+    assert_eq!(sent.intermediates(), [&sub, &next].map(|pem| Certificate::parse_pem(pem).unwrap()));
+    assert_eq!(import(&format!("{sub}{next}")).root(), None);
+
+    // Nobody asks how a root is signed.
+    openssl.run("x509 -req -sha1 -in root.csr -signkey root.key -days 36500 -extfile ext.conf -extensions root -out root.pem");
+    let old = import(&format!("{sub}{next}{}", openssl.get("root.pem")));
+    assert!(old.root().is_some_and(|root| root.signature_algorithm().is_none()));
+    assert_eq!(old.chain_for(old.certificate().clone()).intermediates().len(), 2);
+}
+
+#[test]
 fn cas_without_the_right_to_sign_are_refused() {
     let outside = Outside::new();
     outside.sub("not_ca", "ed25519");

@@ -150,7 +150,7 @@ both_databases! {
             }
         }
         let unknown = send(&router, "GET", &format!("{base}/0badc0de"), &[], b"").await;
-        assert_eq!((status(&unknown.body, "0badc0de"), unknown.header("cache-control")), (2, "no-store"));
+        assert_eq!((status(&unknown.body, "0badc0de"), unknown.header("cache-control")), (2, "private, max-age=0, must-revalidate"));
     }
 
     async fn what_is_no_request_is_answered_in_ocsp_with_a_refusal(server: TestServer) {

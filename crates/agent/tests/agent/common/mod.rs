@@ -61,8 +61,13 @@ impl Host {
 
     /// Starts the agent in this process.
     pub(crate) async fn start(&self) -> Running {
+        self.start_with(quick()).await
+    }
+
+    /// Starts the agent in this process, with other patience.
+    pub(crate) async fn start_with(&self, timing: Timing) -> Running {
         let lock = self.state.lock().await.unwrap();
-        let agent = Agent::open(&self.state, None, quick()).unwrap();
+        let agent = Agent::open(&self.state, None, timing).unwrap();
         let shutdown = Shutdown::default();
         let mut task = JoinSet::new();
         task.spawn(run(agent, lock, shutdown.clone()));
@@ -117,6 +122,7 @@ pub(crate) fn quick() -> Timing {
         keep_alive: Duration::from_millis(100),
         progress_pace: Duration::from_millis(10),
         patience: Duration::from_secs(5),
+        deployment: LONG,
         drain: Duration::from_secs(15),
         farewell: Duration::from_secs(3),
     }

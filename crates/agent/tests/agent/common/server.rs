@@ -64,6 +64,8 @@ pub(crate) struct Script {
     pub(crate) skew_ms: i64,
     /// Answers instead of the usual: the end of a path, and a status. The first that fits.
     pub(crate) refuse: Vec<(&'static str, u16)>,
+    /// As `refuse`, by a proxy on the way.
+    pub(crate) proxy: Vec<(&'static str, u16)>,
     /// Called with each request before it is answered.
     pub(crate) on_request: Option<Look>,
 }
@@ -92,6 +94,7 @@ impl FakeServer {
             questions: 0,
             skew_ms: 0,
             refuse: Vec::new(),
+            proxy: Vec::new(),
             on_request: None,
         };
         let shared = Arc::new(Shared { script: Mutex::new(script), work: Notify::new(), authority, config: Arc::new(config) });
@@ -223,6 +226,11 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
     let query = request.uri().query().unwrap_or_default().to_owned();
     let bearer = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let proxy = shared.script.lock().unwrap().proxy.iter().find(|(end, _)| path.ends_with(end)).map(|(_, status)| *status);
+    if let Some(status) = proxy {
+        let page = Bytes::from_static(b"<html><h1>Default backend</h1></html>");
+        return Response::builder().status(status).header("content-type", "text/html").body(Full::new(page)).unwrap();
+    }
     let (status, value) = match shared.refusal(&path) {
         Some(status) => problem(status, "refused by the test"),
         None => shared.route(&path, &query, &bearer, &body).await,
@@ -305,9 +313,10 @@ impl Shared {
 }
 
 fn problem(status: u16, detail: &str) -> (StatusCode, Value) {
+    let code = if status == 410 { "agent_retired" } else { "some_code" };
     (
         StatusCode::from_u16(status).unwrap(),
-        json!({"type": "about:blank", "status": status, "detail": detail, "hint": format!("hint for {status}")}),
+        json!({"type": "about:blank", "status": status, "code": code, "detail": detail, "hint": format!("hint for {status}")}),
     )
 }
 

@@ -59,7 +59,8 @@ impl Create {
         let body = json!({ "agent_name": self.name, "labels": labels, "expires_in_seconds": self.expires_in.as_secs() });
         let made: Doc = session.client.post(Tokens::NOUN.path, &body).await?;
         session.out.warn("this is the only time that the token is shown; it enrolls one agent");
-        session.out.answer(&made, || doc::text(&made, "token_value") + "\n")?;
+        let undo = format!("certctl agents token delete {}", doc::text(&made, "id"));
+        session.out.secret(&made, || doc::text(&made, "token_value") + "\n", &undo)?;
         // The command has the token in it: it is for eyes, not for the log of a script.
         let command = doc::text(&made, "command");
         if session.out.live && !command.is_empty() {

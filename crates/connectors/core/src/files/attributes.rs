@@ -89,7 +89,7 @@ pub struct Attributes {
     pub owner: Option<String>,
     /// Group name or number.
     pub group: Option<String>,
-    /// The mode of a file that did not exist.
+    /// The mode of a file that did not exist. Where it gives others nothing, an existing file's mode is kept without their bits.
     pub default_mode: FileMode,
 }
 
@@ -107,8 +107,10 @@ impl Attributes {
     pub fn settle(&self, existing: Option<&FinalAttributes>) -> Result<FinalAttributes, ConnectorError> {
         let owner = self.owner.as_deref().map(user_id).transpose()?;
         let group = self.group.as_deref().map(group_id).transpose()?;
+        // A key must not stay open to everybody only because it was; the group's bits may be what its service reads it by.
+        let closed = if self.default_mode.bits() & OTHERS == 0 { OTHERS } else { 0 };
         Ok(FinalAttributes {
-            mode: self.mode.map(FileMode::bits).or_else(|| existing.map(|e| e.mode)).unwrap_or(self.default_mode.bits()),
+            mode: self.mode.map(FileMode::bits).or_else(|| existing.map(|e| e.mode & !closed)).unwrap_or(self.default_mode.bits()),
             owner: owner.or_else(|| existing.map(|e| e.owner)).unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
             group: group.or_else(|| existing.map(|e| e.group)).unwrap_or_else(|| nix::unistd::getegid().as_raw()),
             extended: existing.map(|e| e.extended.clone()).unwrap_or_default(),
@@ -183,6 +185,9 @@ impl FinalAttributes {
     }
 }
 
+/// What everybody may do.
+const OTHERS: u32 = 0o007;
+
 /// Signatures over the old content, which would be wrong for the new.
 const NOT_OURS: [&str; 2] = ["security.ima", "security.evm"];
 
@@ -224,12 +229,19 @@ mod tests {
         assert_eq!(serde_json::to_string(&FileMode::PRIVATE).unwrap(), "\"0600\"");
     }
 
+    fn existing_with(existing: &FinalAttributes, mode: u32) -> FinalAttributes {
+        FinalAttributes { mode, ..existing.clone() }
+    }
+
     #[test]
     fn the_wish_wins_over_the_file_and_the_file_over_the_default() {
         let existing = FinalAttributes { mode: 0o640, owner: 7, group: 8, extended: vec![("user.a".into(), "00".into())] };
         let keep = Attributes::keep_or(FileMode::PRIVATE);
         assert_eq!(keep.settle(Some(&existing)).unwrap(), existing);
         assert_eq!(keep.settle(None).unwrap().mode, 0o600);
+        let open = FinalAttributes { mode: 0o644, ..existing.clone() };
+        assert_eq!(keep.settle(Some(&open)).unwrap(), existing_with(&open, 0o640), "a key is closed to others");
+        assert_eq!(Attributes::keep_or(FileMode::PUBLIC).settle(Some(&open)).unwrap(), open);
         let wish = Attributes { mode: Some(FileMode::PUBLIC), owner: Some("0".into()), group: Some("9".into()), ..keep };
         assert_eq!(wish.settle(Some(&existing)).unwrap(), FinalAttributes { mode: 0o644, owner: 0, group: 9, ..existing });
     }

@@ -6,12 +6,15 @@
 use std::sync::Arc;
 
 use certctl_connector_core::ConnectorError;
+use certctl_connector_core::egress::StatusCode;
+use certctl_domain::secret::Secret;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, location};
 use super::config::AcmeConfig;
 use super::jws::{AccountKey, Signer, external_binding};
-use super::problem::AcmeError;
+use super::problem::{AcmeError, Problem};
+use super::url::Url;
 use crate::surroundings::{KeptAccount, Vault};
 
 /// An account that the CA knows.
@@ -39,14 +42,11 @@ impl Accounts<'_> {
     /// The account as it is now. Read anew each time, since another replica may have changed it.
     pub(super) async fn current(&self) -> Result<Account, AcmeError> {
         let directory = self.client.directory_url().as_str();
-        let mut kept = match self.vault.account(directory).await? {
+        let kept = match self.vault.account(directory).await? {
             Some(kept) => kept,
             None => self.vault.begin_account(directory, &AccountKey::generate()?.to_pkcs8()?).await?,
         };
-        if kept.next_key.is_some() && kept.url.is_some() {
-            self.finish_roll_over(&kept).await?;
-            kept = self.vault.account(directory).await?.ok_or_else(|| ConnectorError::transient("the account that was kept is gone"))?;
-        }
+        let kept = self.after_roll_over(kept).await?;
         let contact = self.config.contact()?;
         let key = AccountKey::from_pkcs8(&kept.key)?;
         let Some(url) = kept.url else {
@@ -54,8 +54,7 @@ impl Accounts<'_> {
         };
         let account = Account { key, url };
         if kept.contact != contact {
-            let url = parse_url(&account.url)?;
-            self.client.post(account.signer(), &url, Some(&json!({"contact": contacts(&contact)}))).await?;
+            self.tell(&account, &contact).await?;
             self.vault.note_registration(directory, &account.url, &contact).await?;
         }
         Ok(account)
@@ -86,9 +85,20 @@ impl Accounts<'_> {
             None => {}
         }
         let answer = self.client.post(Signer::Key(&key), &directory.new_account, Some(&Value::Object(payload))).await?;
-        let url = location(&answer).ok_or_else(|| ConnectorError::transient("the CA does not say where the new account is"))?;
-        self.vault.note_registration(self.client.directory_url().as_str(), url.as_str(), contact).await?;
-        Ok(Account { key, url: url.into() })
+        let url = location(&answer, &directory.new_account)
+            .ok_or_else(|| ConnectorError::transient("the CA does not say where the new account is"))?;
+        let account = Account { key, url: url.into() };
+        if answer.status != StatusCode::CREATED {
+            // RFC 8555 section 7.3: a CA that knows the key answers with the account that it has, and does not look at the contact.
+            self.tell(&account, contact).await?;
+        }
+        self.vault.note_registration(self.client.directory_url().as_str(), &account.url, contact).await?;
+        Ok(account)
+    }
+
+    /// Tells the CA the contact (RFC 8555 section 7.3.2).
+    async fn tell(&self, account: &Account, contact: &str) -> Result<(), AcmeError> {
+        self.client.post(account.signer(), &parse_url(&account.url)?, Some(&json!({"contact": contacts(contact)}))).await.map(drop)
     }
 
     /// Registers the kept key again, at a CA that has lost the account.
@@ -102,8 +112,28 @@ impl Accounts<'_> {
         self.current().await?;
         let directory = self.client.directory_url().as_str();
         self.vault.stage_key(directory, &AccountKey::generate()?.to_pkcs8()?).await?;
-        let kept = self.vault.account(directory).await?.ok_or_else(|| ConnectorError::transient("the account that was kept is gone"))?;
-        self.finish_roll_over(&kept).await
+        self.finish_roll_over(&self.kept().await?).await
+    }
+
+    async fn kept(&self) -> Result<KeptAccount, ConnectorError> {
+        let kept = self.vault.account(self.client.directory_url().as_str()).await?;
+        kept.ok_or_else(|| ConnectorError::transient("the account that was kept is gone"))
+    }
+
+    /// The account once a change of keys that was begun is over. A CA that refuses the change must not keep anybody from certificates:
+    /// the account goes on with the key that it has.
+    async fn after_roll_over(&self, kept: KeptAccount) -> Result<KeptAccount, AcmeError> {
+        if kept.next_key.is_none() || kept.url.is_none() {
+            return Ok(kept);
+        }
+        match self.finish_roll_over(&kept).await {
+            Ok(()) => Ok(self.kept().await?),
+            Err(AcmeError::Refused(problem)) => {
+                tracing::warn!(problem = %problem, "the CA refused to change the account's key; the old one stays in use");
+                Ok(kept)
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Goes on with a change of keys wherever it stopped: the CA is asked which of the two keys it knows.
@@ -112,18 +142,38 @@ impl Accounts<'_> {
             return Ok(());
         };
         let (old, new) = (AccountKey::from_pkcs8(&kept.key)?, AccountKey::from_pkcs8(next)?);
-        let directory = self.client.directory().await?;
-        let asked = self.client.post(Signer::Key(&new), &directory.new_account, Some(&json!({"onlyReturnExisting": true}))).await;
-        match asked {
-            Ok(_) => {}
-            Err(error) if error.is("accountDoesNotExist") => {
-                let change = json!({"account": account, "oldKey": old.jwk()});
-                let inner = Signer::Key(&new).envelope(directory.key_change.as_str(), None, Some(&change))?;
-                self.client.post(Signer::Account(&old, account), &directory.key_change, Some(&inner)).await?;
+        if !self.knows(&new).await? {
+            let key_change = &self.client.directory().await?.key_change;
+            let change = json!({"account": account, "oldKey": old.jwk()});
+            let inner = Signer::Key(&new).envelope(key_change.as_str(), None, Some(&change))?;
+            match self.client.post_apart(Signer::Account(&old, account), key_change, Some(&inner)).await {
+                Err(AcmeError::Refused(problem)) => self.give_up_unless_known(problem, next, &new).await?,
+                answered => drop(answered?),
             }
-            Err(error) => return Err(error),
         }
         Ok(self.vault.promote_key(self.client.directory_url().as_str()).await?)
+    }
+
+    /// Whether the CA has an account for a key (RFC 8555 section 7.3.1).
+    async fn knows(&self, key: &AccountKey) -> Result<bool, AcmeError> {
+        let directory = self.client.directory().await?;
+        match self.client.post(Signer::Key(key), &directory.new_account, Some(&json!({"onlyReturnExisting": true}))).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is("accountDoesNotExist") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After a refused change: `Ok` when the CA took the new key all the same, since another replica was faster. Otherwise the new key
+    /// is forgotten, unless the refusal is a gateway's: the CA may yet act on what that passed on.
+    async fn give_up_unless_known(&self, problem: Problem, next: &Secret<Vec<u8>>, new: &AccountKey) -> Result<(), AcmeError> {
+        if self.knows(new).await? {
+            return Ok(());
+        }
+        if !matches!(problem.status(), 408 | 502 | 504) {
+            self.vault.discard_staged(self.client.directory_url().as_str(), next).await?;
+        }
+        Err(AcmeError::Refused(problem))
     }
 }
 
@@ -131,6 +181,6 @@ fn contacts(contact: &str) -> Value {
     if contact.is_empty() { json!([]) } else { json!([contact]) }
 }
 
-fn parse_url(text: &str) -> Result<url::Url, ConnectorError> {
-    url::Url::parse(text).map_err(|e| ConnectorError::permanent("the account's URL that is kept is not one").caused_by(e))
+fn parse_url(text: &str) -> Result<Url, ConnectorError> {
+    Url::parse(text).map_err(|e| ConnectorError::permanent("the account's URL that is kept is not one").caused_by(e))
 }

@@ -3,11 +3,11 @@
 use certctl_connector_core::ConnectorError;
 use certctl_connector_core::egress::Answer;
 use certctl_pki::chain::Chain;
-use url::Url;
 
 use super::account::Account;
 use super::client::Client;
 use super::problem::AcmeError;
+use super::url::Url;
 
 /// The chain that leads to the wanted root, else the one that the CA gives first.
 pub(super) async fn fetch(client: &Client, account: &Account, url: &Url, wanted_root: Option<&str>) -> Result<Chain, AcmeError> {
@@ -29,14 +29,16 @@ pub(super) async fn fetch(client: &Client, account: &Account, url: &Url, wanted_
 
 fn parse(answer: &Answer) -> Result<Chain, ConnectorError> {
     let text = std::str::from_utf8(&answer.body).unwrap_or_default();
+    // RFC 8555 section 11.4: a chain with anything but certificates is refused as a whole, lest a key that somebody else knows be taken in.
+    if text.lines().any(|line| line.contains("-----BEGIN") && line.trim() != "-----BEGIN CERTIFICATE-----") {
+        return Err(ConnectorError::transient("the CA's certificate chain has something in it that is no certificate"));
+    }
     Chain::parse_pem(text).map_err(|e| ConnectorError::transient("the CA's answer is no certificate chain").caused_by(e))
 }
 
 /// A chain leads to a root when the root is in it, or is the issuer of its last certificate.
 fn leads_to(chain: &Chain, root: &str) -> bool {
-    let wanted = format!("CN={root}");
-    let named = |name: &str| name.split(['+', ',']).any(|part| part.trim() == wanted);
-    chain.iter().last().is_some_and(|last| named(last.issuer()) || named(last.subject()))
+    chain.iter().last().is_some_and(|last| last.issuer_common_name().as_deref() == Some(root) || last.common_name() == Some(root))
 }
 
 /// The `Link` fields of relation `alternate` (RFC 8288).
@@ -55,6 +57,36 @@ mod tests {
     use certctl_connector_core::egress::{HeaderMap, StatusCode};
 
     use super::*;
+
+    #[test]
+    fn a_chain_with_anything_but_certificates_is_refused() {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let read = |text: String| parse(&Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: text.into_bytes() });
+        assert_eq!(read(certificate.repeat(2)).unwrap().iter().count(), 2);
+        assert!(read(certificate.replace('\n', "\r\n")).is_ok());
+        let lower = key.to_lowercase().replace("begin", "BEGIN");
+        for text in [format!("{certificate}{key}"), format!("{key}{certificate}"), format!("{certificate}{lower}")] {
+            assert!(read(text).unwrap_err().to_string().contains("no certificate"));
+        }
+    }
+
+    #[test]
+    fn a_root_is_found_by_its_whole_name() {
+        let name = "Example, Inc. + \"Root\" CN=x";
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "Example");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let root = rcgen::Issuer::new(params, rcgen::KeyPair::generate().unwrap());
+        let mut params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "a.test");
+        let leaf = params.signed_by(&rcgen::KeyPair::generate().unwrap(), &root).unwrap();
+        let chain = Chain::parse_pem(&leaf.pem()).unwrap();
+        assert!(leads_to(&chain, name) && leads_to(&chain, "a.test"));
+        for other in ["Example", "x", "Inc.", ""] {
+            assert!(!leads_to(&chain, other), "{other}");
+        }
+    }
 
     #[test]
     fn alternate_links_are_found_among_others() {

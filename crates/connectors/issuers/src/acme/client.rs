@@ -9,17 +9,17 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use url::Url;
 
 use super::gate::Gate;
 use super::jws::Signer;
 use super::problem::{AcmeError, Problem};
+use super::url::Url;
 
 /// Speaks to one CA.
 #[derive(Debug)]
 pub(super) struct Client {
     egress: Egress,
-    directory_url: Url,
+    directory_url: ::url::Url,
     directory: Mutex<Option<(Arc<Directory>, Instant)>>,
     nonces: Mutex<Vec<String>>,
     gate: Gate,
@@ -51,7 +51,7 @@ pub(super) struct Meta {
 
 impl Client {
     /// A client that has asked for nothing yet.
-    pub(super) fn new(egress: Egress, directory_url: Url, requests_per_minute: u32) -> Self {
+    pub(super) fn new(egress: Egress, directory_url: ::url::Url, requests_per_minute: u32) -> Self {
         Self {
             egress,
             directory_url,
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// The CA's name for itself.
-    pub(super) const fn directory_url(&self) -> &Url {
+    pub(super) const fn directory_url(&self) -> &::url::Url {
         &self.directory_url
     }
 
@@ -86,22 +86,52 @@ impl Client {
     }
 
     /// Reads what needs no account.
-    pub(super) async fn get(&self, url: &Url) -> Result<Answer, AcmeError> {
-        self.judged(self.send(Method::GET, url, None).await?)
+    pub(super) async fn get(&self, url: &::url::Url) -> Result<Answer, AcmeError> {
+        let answer = self.send(Method::GET, url, None).await?;
+        self.keep(nonce_of(&answer));
+        self.judged(answer)
     }
 
-    /// Sends a signed request; without a payload it only reads. A nonce that the CA refuses is replaced by the one it gives with the
-    /// refusal (RFC 8555 section 6.5).
+    /// Sends a signed request, for the URL as the CA wrote it; without a payload it only reads. A nonce that the CA refuses is replaced by the one it gives with that
+    /// very refusal (RFC 8555 section 6.5), whatever other requests have brought meanwhile.
     pub(super) async fn post(&self, signer: Signer<'_>, url: &Url, payload: Option<&Value>) -> Result<Answer, AcmeError> {
+        self.post_judged(signer, url, payload, |answer| self.judged(answer)).await
+    }
+
+    /// As [`Client::post`], for what a CA may lack: a failure of it says nothing about the rest of the CA and shuts no gate.
+    pub(super) async fn post_apart(&self, signer: Signer<'_>, url: &Url, payload: Option<&Value>) -> Result<Answer, AcmeError> {
+        self.post_judged(signer, url, payload, |answer| {
+            if answer.status.is_success() { Ok(answer) } else { Err(AcmeError::Refused(Problem::of(&answer))) }
+        })
+        .await
+    }
+
+    async fn post_judged(
+        &self,
+        signer: Signer<'_>,
+        url: &Url,
+        payload: Option<&Value>,
+        judged: impl Fn(Answer) -> Result<Answer, AcmeError>,
+    ) -> Result<Answer, AcmeError> {
+        let mut nonce = self.nonce().await?;
         let mut refused = Problem::default();
         for _ in 0..NONCE_TRIES {
-            let nonce = self.nonce().await?;
             let body = signer.envelope(url.as_str(), Some(&nonce), payload)?;
-            match self.judged(self.send(Method::POST, url, Some(body.to_string())).await?) {
+            let answer = self.send(Method::POST, url.parsed(), Some(body.to_string())).await?;
+            let given = nonce_of(&answer);
+            match judged(answer) {
                 Err(AcmeError::Refused(problem)) if problem.is("badNonce") => refused = problem,
-                other => return other,
+                other => {
+                    self.keep(given);
+                    return other;
+                }
             }
+            nonce = match given {
+                Some(given) => given,
+                None => self.fresh_nonce().await?,
+            };
         }
+        self.keep(Some(nonce));
         Err(AcmeError::Refused(refused))
     }
 
@@ -118,39 +148,47 @@ impl Client {
     }
 
     async fn nonce(&self) -> Result<String, AcmeError> {
-        if let Some(nonce) = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            return Ok(nonce);
+        let kept = self.nonces.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match kept {
+            Some(nonce) => Ok(nonce),
+            None => self.fresh_nonce().await,
         }
-        let url = self.directory().await?.new_nonce.clone();
-        self.judged(self.send(Method::HEAD, &url, None).await?)?;
-        // Sending kept the nonce, unless there was none.
-        self.nonces.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or_else(|| {
+    }
+
+    async fn fresh_nonce(&self) -> Result<String, AcmeError> {
+        let directory = self.directory().await?;
+        let answer = self.judged(self.send(Method::HEAD, directory.new_nonce.parsed(), None).await?)?;
+        nonce_of(&answer).ok_or_else(|| {
             let why = "the CA gives no nonce";
             self.gate.failed(why, Instant::now());
             ConnectorError::transient(why).into()
         })
     }
 
-    async fn send(&self, method: Method, url: &Url, body: Option<String>) -> Result<Answer, AcmeError> {
+    /// Keeps a nonce for a later request. The newest is used first: old ones go stale.
+    fn keep(&self, nonce: Option<String>) {
+        let Some(nonce) = nonce else {
+            return;
+        };
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        if nonces.len() >= NONCES_KEPT {
+            nonces.remove(0);
+        }
+        nonces.push(nonce);
+    }
+
+    async fn send(&self, method: Method, url: &::url::Url, body: Option<String>) -> Result<Answer, AcmeError> {
         self.gate.enter(Instant::now())?;
         let mut request = self.egress.request(method, url)?;
         if let Some(body) = body {
             request = request.header("content-type", "application/jose+json").body(body);
         }
-        let answer = self.egress.send(request).await.inspect_err(|error| {
+        let sent = self.egress.send(request).await.inspect_err(|error| {
             if matches!(error.retry(), Retry::Transient) {
                 self.gate.failed(&error.explain(), Instant::now());
             }
-        })?;
-        if let Some(nonce) = answer.headers.get("replay-nonce").and_then(|nonce| nonce.to_str().ok()) {
-            let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-            // The newest is used first: old ones go stale.
-            if nonces.len() >= NONCES_KEPT {
-                nonces.remove(0);
-            }
-            nonces.push(nonce.to_owned());
-        }
-        Ok(answer)
+        });
+        Ok(sent?)
     }
 
     fn judged(&self, answer: Answer) -> Result<Answer, AcmeError> {
@@ -168,9 +206,16 @@ impl Client {
     }
 }
 
-/// A header's value as a URL.
-pub(super) fn location(answer: &Answer) -> Option<Url> {
-    answer.headers.get("location").and_then(|value| value.to_str().ok()).and_then(|text| Url::parse(text).ok())
+/// The nonce of an answer; one that is not base64url is none (RFC 8555 section 6.5.1).
+fn nonce_of(answer: &Answer) -> Option<String> {
+    let nonce = answer.headers.get("replay-nonce")?.to_str().ok()?;
+    let base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (!nonce.is_empty() && nonce.bytes().all(base64url)).then(|| nonce.to_owned())
+}
+
+/// Where the CA says that something is; a relative reference starts from the URL that was asked (RFC 9110 section 10.2.2).
+pub(super) fn location(answer: &Answer, asked: &Url) -> Option<Url> {
+    answer.headers.get("location").and_then(|value| value.to_str().ok()).and_then(|text| asked.join(text).ok())
 }
 
 const DIRECTORY_LIFE: Duration = Duration::from_secs(3_600);

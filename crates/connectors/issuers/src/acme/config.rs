@@ -151,7 +151,7 @@ impl AcmeConfig {
             return Ok(String::new());
         };
         let email = certctl_domain::x509::EmailAddress::parse(email).map_err(|e| ConnectorError::permanent(format!("email: {e}")))?;
-        Ok(format!("mailto:{}", email.as_str()))
+        Ok(mailto(email.as_str()))
     }
 
     /// The external binding, when there is one.
@@ -185,6 +185,20 @@ impl AcmeConfig {
     }
 }
 
+/// RFC 8555 section 7.3 takes an address of RFC 6068, whose section 2 has what means something in a URI percent-encoded. The domain is a
+/// DNS name and has none of it.
+fn mailto(address: &str) -> String {
+    let mut text = "mailto:".to_owned();
+    for character in address.chars() {
+        if character.is_ascii_alphanumeric() || "-._~!$'*+@".contains(character) {
+            text.push(character);
+        } else {
+            text.push_str(&format!("%{:02X}", u32::from(character)));
+        }
+    }
+    text
+}
+
 const fn yes() -> bool {
     true
 }
@@ -199,4 +213,26 @@ const fn propagation_timeout() -> Span {
 }
 const fn exec_timeout() -> Span {
     Span::seconds(30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contact_is_a_mailto_address_with_nothing_but_an_address_in_it() {
+        let contact = |email: &str| {
+            let config = serde_json::json!({"directory_url": "https://ca.test/dir", "email": email});
+            serde_json::from_value::<AcmeConfig>(config).unwrap().contact()
+        };
+        for (email, wanted) in [
+            ("", ""),
+            ("ops+ca@Example.test", "mailto:ops+ca@example.test"),
+            ("a?b@example.test", "mailto:a%3Fb@example.test"),
+            ("50%/x&y=z#{|}^`@example.test", "mailto:50%25%2Fx%26y%3Dz%23%7B%7C%7D%5E%60@example.test"),
+        ] {
+            assert_eq!(contact(email).unwrap(), wanted);
+        }
+        assert!(contact("a@b@example.test").is_err());
+    }
 }

@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use certctl_connector_core::ConnectorError;
 use certctl_connector_core::egress::Answer;
+use certctl_connector_core::{ConnectorError, Retry};
 use certctl_domain::time::Timestamp;
 use serde_json::{Map, Value, json};
-use url::Url;
+use tokio::time::timeout;
 
 use super::Acme;
 use super::account::Account;
 use super::client::location;
-use super::order::{OrderObject, Progress, Status, identifiers, new_order};
+use super::order::{Identifier, OrderObject, Progress, Status, identifiers, new_order};
 use super::problem::AcmeError;
-use super::proof::Proofs;
+use super::proof::{Proofs, take_back};
+use super::url::Url;
 use super::{chain, renewal};
-use crate::issuer::{Issued, Order, Outcome, Ticket};
+use crate::issuer::{ASK_RENEWAL_INFO_AT, Issued, Order, Outcome, Ticket};
 
 /// An order on its way.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub(super) struct Flow<'a> {
     order: &'a Order,
     now: Timestamp,
     progress: Progress,
+    /// Where it stood when this call began.
+    before: Progress,
+    ordered: Vec<Identifier>,
 }
 
 impl<'a> Flow<'a> {
@@ -31,12 +35,8 @@ impl<'a> Flow<'a> {
     pub(super) fn new(acme: &'a Acme, order: &'a Order, now: Timestamp, ticket: Option<&Value>) -> Result<Self, ConnectorError> {
         let progress = ticket.map(|ticket| serde_json::from_value(ticket.clone())).transpose();
         let progress = progress.map_err(|e| ConnectorError::permanent("where the order stands cannot be read").caused_by(e))?;
-        Ok(Self { acme, order, now, progress: progress.unwrap_or_default() })
-    }
-
-    /// Where it stands, to be stored.
-    pub(super) fn state(&self) -> Result<Value, ConnectorError> {
-        serde_json::to_value(&self.progress).map_err(|e| ConnectorError::permanent("where the order stands cannot be written").caused_by(e))
+        let progress: Progress = progress.unwrap_or_default();
+        Ok(Self { acme, order, now, before: progress.clone(), progress, ordered: identifiers(&order.request)? })
     }
 
     /// Goes as far as can be gone without waiting.
@@ -60,7 +60,7 @@ impl<'a> Flow<'a> {
                     }
                 }
                 Status::Ready => {
-                    self.proofs(&account).clean_up().await;
+                    self.clean_up().await;
                     match self.finalize(&account, &order).await {
                         Ok(next) => (order, answer) = next,
                         // Sent by a call before this one, which did not live to see the answer.
@@ -69,17 +69,16 @@ impl<'a> Flow<'a> {
                     }
                 }
                 Status::Processing => {
-                    self.proofs(&account).clean_up().await;
+                    self.clean_up().await;
                     return self.later(pause(&answer), "the CA makes the certificate");
                 }
                 Status::Valid => {
-                    self.proofs(&account).clean_up().await;
+                    self.clean_up().await;
                     return self.fetch(&account, &url, &order).await;
                 }
                 _ => {
-                    let mut proofs = self.proofs(&account);
-                    proofs.clean_up().await;
-                    if let Some(refused) = proofs.refused(&order.authorizations).await? {
+                    self.clean_up().await;
+                    if let Some(refused) = self.proofs(&account).refused(&order.authorizations).await? {
                         return Err(refused.into());
                     }
                     let why = order.error.as_ref().map_or_else(|| "the order is not valid any more".to_owned(), ToString::to_string);
@@ -93,7 +92,40 @@ impl<'a> Flow<'a> {
     }
 
     fn proofs<'b>(&'b mut self, account: &'b Account) -> Proofs<'b> {
-        Proofs { acme: self.acme, account, now: self.now, posted: &mut self.progress.posted }
+        Proofs { acme: self.acme, account, now: self.now, ordered: &self.ordered, posted: &mut self.progress.posted }
+    }
+
+    async fn clean_up(&mut self) {
+        take_back(self.acme, &mut self.progress.posted, self.now).await;
+    }
+
+    /// What a call that failed means. Whatever it changed outside is stored, so that it is gone on with or taken back: the call then
+    /// counts as waiting. It fails when it changed nothing, and an order has no more changes than names; so no failure hides behind that.
+    pub(super) async fn failed(&mut self, error: ConnectorError) -> Result<Outcome, ConnectorError> {
+        let pause = match error.retry() {
+            Retry::Transient => USUAL_PAUSE,
+            Retry::Throttled { retry_after_seconds } => retry_after_seconds.map_or(USUAL_PAUSE, Duration::from_secs),
+            Retry::Permanent | Retry::Authentication | Retry::Unsupported => {
+                // Nobody comes back to this order. What cannot be taken back in time is taken back by one more call.
+                if timeout(LONGEST_CLEAN_UP, self.clean_up()).await.is_ok() {
+                    return Err(error);
+                }
+                USUAL_PAUSE
+            }
+        };
+        if self.progress == self.before {
+            return Err(error);
+        }
+        tracing::warn!(error = %error.explain(), "an order got on, and then no further");
+        Ok(Outcome::Pending(self.ticket(pause, error.explain())?))
+    }
+
+    /// How it stands when it is to be asked about again.
+    pub(super) fn ticket(&self, pause: Duration, reason: impl Into<String>) -> Result<Ticket, ConnectorError> {
+        let poll_at = self.now.saturating_add(time::Duration::try_from(pause).unwrap_or(time::Duration::MINUTE));
+        let state = serde_json::to_value(&self.progress);
+        let state = state.map_err(|e| ConnectorError::permanent("where the order stands cannot be written").caused_by(e))?;
+        Ok(Ticket { state, poll_at, reason: reason.into() })
     }
 
     async fn place(&self, account: Account) -> Result<Url, AcmeError> {
@@ -101,7 +133,7 @@ impl<'a> Flow<'a> {
         self.acme.check_profile(&directory)?;
         let request = &self.order.request;
         let not_after = request.max_ttl().filter(|_| self.acme.config.request_validity).map(|ttl| self.now.saturating_add(ttl));
-        let payload = new_order(&identifiers(request)?, self.acme.config.profile.as_deref(), not_after);
+        let payload = new_order(&self.ordered, self.acme.config.profile.as_deref(), not_after);
         let replaces = if self.acme.config.ari && directory.renewal_info.is_some() { self.replaces() } else { None };
         let mut first = payload.clone();
         if let Some(id) = &replaces {
@@ -120,7 +152,8 @@ impl<'a> Flow<'a> {
             placed = self.acme.client.post(account.signer(), &directory.new_order, Some(&payload)).await;
         }
         let answer = placed?;
-        location(&answer).ok_or_else(|| ConnectorError::transient("the CA does not say where the new order is").into())
+        location(&answer, &directory.new_order)
+            .ok_or_else(|| ConnectorError::transient("the CA does not say where the new order is").into())
     }
 
     fn replaces(&self) -> Option<String> {
@@ -157,19 +190,21 @@ impl<'a> Flow<'a> {
             tracing::warn!(error = %error.into_error("to say when to renew"), "no renewal window");
             None
         });
-        let ari = ari.map(|suggestion| suggestion.window);
-        let issuer_ref = Map::from_iter([
+        let mut issuer_ref = Map::from_iter([
             ("directory".to_owned(), json!(self.acme.client.directory_url())),
             ("account".to_owned(), json!(account.url)),
             ("order".to_owned(), json!(order_url)),
             ("certificate".to_owned(), json!(url)),
         ]);
-        Ok(Outcome::Ready(Issued { chain_pem: chain.to_pem(), issuer_ref, ari }))
+        // RFC 9773 section 4.3.2: the next fetch is when this one's Retry-After says.
+        if let Some(pause) = ari.and_then(|suggestion| suggestion.ask_after).and_then(|pause| time::Duration::try_from(pause).ok()) {
+            issuer_ref.insert(ASK_RENEWAL_INFO_AT.to_owned(), json!(self.now.saturating_add(pause).whole_seconds()));
+        }
+        Ok(Outcome::Ready(Issued { chain_pem: chain.to_pem(), issuer_ref, ari: ari.map(|suggestion| suggestion.window) }))
     }
 
     fn later(&self, pause: Duration, reason: impl Into<String>) -> Result<Outcome, AcmeError> {
-        let poll_at = self.now.saturating_add(time::Duration::try_from(pause).unwrap_or(time::Duration::MINUTE));
-        Ok(Outcome::Pending(Ticket { state: self.state()?, poll_at, reason: reason.into() }))
+        Ok(Outcome::Pending(self.ticket(pause, reason)?))
     }
 }
 
@@ -182,6 +217,8 @@ fn may_be_about_the_predecessor(problem: &super::problem::Problem) -> bool {
     problem.is("alreadyReplaced") || problem.is("malformed") || matches!(problem.status(), 404 | 409)
 }
 
+/// Together with the longest call still shorter than the lease of a job.
+const LONGEST_CLEAN_UP: Duration = Duration::from_secs(10);
 /// More than an order that moves has.
 const STEPS: usize = 4;
 const USUAL_PAUSE: Duration = Duration::from_secs(3);

@@ -7,9 +7,9 @@ use certctl_domain::x509::{ExtendedKeyUsage, San};
 use certctl_pki::csr::Csr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use url::Url;
 
-use super::problem::Problem;
+use super::problem::{Problem, lenient};
+use super::url::Url;
 
 /// Where an order of ours stands; what is stored while the CA is waited for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,14 @@ pub(super) struct Posted {
     pub(super) value: String,
     /// Since when.
     pub(super) at: Timestamp,
+    /// Whether that was done for certain. It is noted before it is tried, so that it is taken back also when nobody saw the end.
+    #[serde(default = "certain")]
+    pub(super) there: bool,
+}
+
+/// What earlier versions noted, they noted afterwards.
+const fn certain() -> bool {
+    true
 }
 
 /// The challenges that the server answers.
@@ -66,7 +74,7 @@ pub(super) struct OrderObject {
     pub(super) finalize: Option<Url>,
     #[serde(default)]
     pub(super) certificate: Option<Url>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) error: Option<Problem>,
 }
 
@@ -90,7 +98,7 @@ pub(super) struct ChallengeObject {
     pub(super) status: Status,
     #[serde(default)]
     pub(super) token: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub(super) error: Option<Problem>,
 }
 

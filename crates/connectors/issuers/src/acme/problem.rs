@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use certctl_connector_core::ConnectorError;
 use certctl_connector_core::egress::Answer;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-/// A refusal.
+/// A refusal. A member that is not of its type is as if it were absent; the others still say why (RFC 9457 section 3.1).
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Problem {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "lenient")]
     kind: String,
+    #[serde(deserialize_with = "lenient")]
     detail: String,
-    #[serde(rename = "status")]
+    #[serde(rename = "status", deserialize_with = "lenient")]
     said_status: u16,
+    #[serde(deserialize_with = "lenient")]
     subproblems: Vec<Part>,
     #[serde(skip)]
     status: u16,
@@ -27,9 +31,11 @@ pub(super) struct Problem {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Part {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "lenient")]
     kind: String,
+    #[serde(deserialize_with = "lenient")]
     detail: String,
+    #[serde(deserialize_with = "lenient")]
     identifier: Option<Name>,
 }
 
@@ -91,7 +97,9 @@ impl Problem {
             "caa" => ConnectorError::permanent(message).hint("allow this CA in the CAA records of the domain"),
             "dns" => ConnectorError::permanent(message).hint("look whether the name resolves from outside"),
             "connection" => ConnectorError::permanent(message).hint("look whether the CA can reach this name on the port of the challenge"),
-            "serverInternal" => ConnectorError::transient(message),
+            // A later attempt has other nonces (RFC 8555 section 6.5).
+            "serverInternal" | "badNonce" => ConnectorError::transient(message),
+            _ if self.status == 501 => ConnectorError::permanent(message).hint("the CA does not offer this"),
             _ if self.status == 429 => ConnectorError::throttled(message, self.retry_after),
             _ if self.status == 503 && self.retry_after.is_some() => ConnectorError::throttled(message, self.retry_after),
             _ if self.status >= 500 || self.status == 408 => ConnectorError::transient(message),
@@ -128,6 +136,11 @@ impl fmt::Display for Problem {
         }
         Ok(())
     }
+}
+
+/// A member that is as it should be, or its default.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
 impl From<ConnectorError> for AcmeError {
@@ -177,9 +190,22 @@ mod tests {
             (429, "urn:ietf:params:acme:error:rateLimited", Retry::Throttled { retry_after_seconds: None }),
             (401, "urn:ietf:params:acme:error:accountDoesNotExist", Retry::Authentication),
             (500, "", Retry::Transient),
+            (400, "urn:ietf:params:acme:error:badNonce", Retry::Transient),
             (400, "urn:ietf:params:acme:error:malformed", Retry::Permanent),
         ] {
             assert_eq!(problem(status, serde_json::json!({"type": kind})).into_error("x").retry(), retry, "{status} {kind}");
         }
+    }
+    #[test]
+    fn a_member_of_another_type_hides_no_other() {
+        for (member, wrong) in
+            [("status", serde_json::json!("403")), ("detail", serde_json::json!(["no"])), ("subproblems", serde_json::json!("x"))]
+        {
+            let mut document = serde_json::json!({"type": "urn:ietf:params:acme:error:badNonce", "detail": "no", "subproblems": []});
+            document[member] = wrong;
+            assert!(problem(400, document).is("badNonce"), "{member}");
+        }
+        let parts = serde_json::json!({"type": 1, "detail": "no", "subproblems": [{"type": {}, "detail": "why", "identifier": 5}]});
+        assert_eq!(problem(400, parts).to_string(), "no (status 400); : why ()");
     }
 }

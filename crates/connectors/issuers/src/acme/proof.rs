@@ -5,8 +5,8 @@ use std::time::Duration;
 use certctl_connector_core::ConnectorError;
 use certctl_connector_core::egress::Answer;
 use certctl_domain::time::Timestamp;
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
-use url::Url;
 
 use super::Acme;
 use super::account::Account;
@@ -16,6 +16,7 @@ use super::flow::pause;
 use super::jws::sha256_text;
 use super::order::{Authorization, ChallengeKind, ChallengeObject, Identifier, Posted, Status};
 use super::problem::AcmeError;
+use super::url::Url;
 use crate::surroundings::HttpAnswer;
 
 /// The proofs of one order.
@@ -24,6 +25,8 @@ pub(super) struct Proofs<'a> {
     pub(super) acme: &'a Acme,
     pub(super) account: &'a Account,
     pub(super) now: Timestamp,
+    /// What was ordered.
+    pub(super) ordered: &'a [Identifier],
     pub(super) posted: &'a mut Vec<Posted>,
 }
 
@@ -48,41 +51,80 @@ pub(super) fn kind_for(config: &AcmeConfig, identifier: &Identifier) -> Result<C
     }
 }
 
+/// Whether a proof could be put out.
+enum Put {
+    There,
+    /// Not before others are done.
+    Later,
+}
+
+/// Takes back all that was put out. What cannot be taken back harms nobody and is only told.
+pub(super) async fn take_back(acme: &Acme, all: &mut Vec<Posted>, now: Timestamp) {
+    // One that is broken off midway is still noted.
+    while let Some(posted) = all.last() {
+        let taken_back = match posted.kind {
+            ChallengeKind::Http01 => match acme.vault() {
+                Ok(vault) => vault.withdraw(&posted.token).await,
+                Err(error) => Err(error),
+            },
+            ChallengeKind::Dns01 => match dns::writer(acme) {
+                Ok(writer) => writer.remove(&record(posted), now).await,
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = taken_back {
+            tracing::warn!(domain = posted.domain, challenge = posted.kind.as_str(), error = %error.explain(), "a challenge could not be taken back");
+        }
+        all.pop();
+    }
+}
+
 impl Proofs<'_> {
     /// Goes as far as can be gone without waiting. `None` when every name is proven.
     pub(super) async fn advance(&mut self, authorizations: &[Url]) -> Result<Option<Wait>, AcmeError> {
-        let mut open = Vec::new();
+        let (mut open, mut unproven) = (Vec::new(), Vec::new());
         let mut wait: Option<Wait> = None;
         for url in authorizations {
             let (authorization, answer) = self.read(url).await?;
             match authorization.status {
                 Status::Valid => {}
                 Status::Pending => {
-                    let challenge = self.challenge(&authorization)?;
-                    if challenge.status == Status::Pending {
-                        open.push((url.clone(), authorization));
-                    } else {
-                        wait = longer(wait, pause(&answer), format!("the CA looks at {}", authorization.identifier.value));
+                    unproven.push(url.clone());
+                    match self.challenge(&authorization)?.status {
+                        Status::Pending => open.push((url.clone(), authorization)),
+                        // The authorization follows its challenge (RFC 8555 section 7.1.6); some CAs take their time over that.
+                        Status::Invalid => return Err(refused(&authorization).into()),
+                        _ => wait = longer(wait, pause(&answer), format!("the CA looks at {}", authorization.identifier.value)),
                     }
                 }
-                _ => {
-                    self.clean_up().await;
-                    return Err(refused(&authorization).into());
+                _ => return Err(refused(&authorization).into()),
+            }
+        }
+        let mut there = Vec::with_capacity(open.len());
+        for (url, authorization) in &open {
+            match self.post(url, authorization, &unproven).await? {
+                Put::There => there.push((url, authorization)),
+                Put::Later => {
+                    let name = &authorization.identifier.value;
+                    let reason = format!("the proof of {name} waits until others at the same acme-dns account are done");
+                    wait = longer(wait, USUAL_PAUSE, reason);
                 }
             }
         }
-        for (url, authorization) in &open {
-            self.post(url, authorization).await?;
+        let this = &*self;
+        let mut looks = Vec::with_capacity(there.len());
+        for (url, authorization) in there {
+            looks.push(async move { (authorization, this.not_seen_yet(url).await) });
         }
-        for (url, authorization) in &open {
-            let name = &authorization.identifier.value;
-            if let Some(missing) = self.not_seen_yet(url).await? {
-                wait = longer(wait, Duration::from_secs(3), missing);
+        let mut seen = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
+        while let Some((authorization, missing)) = seen.next().await {
+            if let Some(missing) = missing? {
+                wait = longer(wait, USUAL_PAUSE, missing);
                 continue;
             }
-            let challenge = self.challenge(authorization)?;
-            let answer = self.acme.client.post(self.account.signer(), &challenge.url, Some(&json!({}))).await?;
-            wait = longer(wait, pause(&answer), format!("the CA looks at {name}"));
+            let challenge = this.challenge(authorization)?;
+            let answer = this.acme.client.post(this.account.signer(), &challenge.url, Some(&json!({}))).await?;
+            wait = longer(wait, pause(&answer), format!("the CA looks at {}", authorization.identifier.value));
         }
         Ok(wait)
     }
@@ -98,28 +140,23 @@ impl Proofs<'_> {
         Ok(None)
     }
 
-    /// Takes back all that was put out. What cannot be taken back harms nobody and is only told.
-    pub(super) async fn clean_up(&mut self) {
-        for posted in std::mem::take(self.posted) {
-            let taken_back = match posted.kind {
-                ChallengeKind::Http01 => match self.acme.vault() {
-                    Ok(vault) => vault.withdraw(&posted.token).await,
-                    Err(error) => Err(error),
-                },
-                ChallengeKind::Dns01 => match dns::writer(self.acme) {
-                    Ok(writer) => writer.remove(&record(&posted), self.now).await,
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = taken_back {
-                tracing::warn!(domain = posted.domain, challenge = posted.kind.as_str(), error = %error.explain(), "a challenge could not be taken back");
-            }
-        }
-    }
-
     async fn read(&self, url: &Url) -> Result<(Authorization, Answer), AcmeError> {
         let answer = self.acme.client.post(self.account.signer(), url, None).await?;
-        Ok((self.acme.client.parse(&answer, "an authorization")?, answer))
+        let authorization: Authorization = self.acme.client.parse(&answer, "an authorization")?;
+        self.check_ordered(&authorization.identifier)?;
+        Ok((authorization, answer))
+    }
+
+    /// A CA that asks for the proof of anything else must not get it: others may take the proof for theirs.
+    fn check_ordered(&self, asked: &Identifier) -> Result<(), ConnectorError> {
+        let is_it = |ordered: &Identifier| {
+            let name = ordered.value.strip_prefix("*.").unwrap_or(&ordered.value);
+            ordered.kind == asked.kind && (name.eq_ignore_ascii_case(&asked.value) || ordered.value.eq_ignore_ascii_case(&asked.value))
+        };
+        if self.ordered.iter().any(is_it) {
+            return Ok(());
+        }
+        Err(ConnectorError::permanent(format!("the CA asks for a proof of {}, which was not ordered", asked.value)))
     }
 
     /// The challenge by which this name is proven.
@@ -137,10 +174,34 @@ impl Proofs<'_> {
     }
 
     /// Puts out what the CA must see; once for each authorization, also over several calls.
-    async fn post(&mut self, url: &Url, authorization: &Authorization) -> Result<(), AcmeError> {
-        if self.posted.iter().any(|posted| posted.authorization == *url) {
-            return Ok(());
+    async fn post(&mut self, url: &Url, authorization: &Authorization, unproven: &[Url]) -> Result<Put, AcmeError> {
+        let known = self.posted.iter().find(|posted| posted.authorization == *url).cloned();
+        let posted = match known {
+            Some(posted) if posted.there => return Ok(Put::There),
+            Some(posted) => Posted { at: self.now, ..posted },
+            None => self.answer(url, authorization)?,
+        };
+        // Each of these would push out another: they are put out once more too, the newest last.
+        let beside: Vec<Posted> = self.beside(&posted, unproven)?.into_iter().cloned().collect();
+        let is_new = !self.posted.iter().any(|known| known.authorization == *url);
+        if is_new && beside.len() >= dns::ROOM {
+            return Ok(Put::Later);
         }
+        if is_new {
+            self.posted.push(posted.clone());
+        }
+        self.put_out(&posted).await?;
+        for other in beside.iter().filter(|_| !is_new) {
+            self.put_out(other).await?;
+        }
+        if let Some(known) = self.posted.iter_mut().find(|known| known.authorization == *url) {
+            *known = Posted { there: true, ..posted };
+        }
+        Ok(Put::There)
+    }
+
+    /// What the CA must see for an authorization.
+    fn answer(&self, url: &Url, authorization: &Authorization) -> Result<Posted, ConnectorError> {
         let challenge = self.challenge(authorization)?;
         let token = checked_token(&challenge.token)?;
         let key_authorization = self.account.key.key_authorization(token);
@@ -150,17 +211,38 @@ impl Proofs<'_> {
             ChallengeKind::Http01 => key_authorization,
             ChallengeKind::Dns01 => sha256_text(key_authorization.as_bytes()),
         };
-        let posted = Posted { authorization: url.clone(), domain, token: token.to_owned(), kind, value, at: self.now };
-        match kind {
+        Ok(Posted { authorization: url.clone(), domain, token: token.to_owned(), kind, value, at: self.now, there: false })
+    }
+
+    /// The other proofs that are still needed at the same narrow place.
+    fn beside(&self, posted: &Posted, unproven: &[Url]) -> Result<Vec<&Posted>, ConnectorError> {
+        if posted.kind != ChallengeKind::Dns01 {
+            return Ok(Vec::new());
+        }
+        let writer = dns::writer(self.acme)?;
+        let Some(place) = writer.narrow_place(&posted.domain)? else {
+            return Ok(Vec::new());
+        };
+        let mut beside = Vec::new();
+        for other in
+            self.posted.iter().filter(|other| other.authorization != posted.authorization && unproven.contains(&other.authorization))
+        {
+            if other.kind == ChallengeKind::Dns01 && writer.narrow_place(&other.domain)?.as_ref() == Some(&place) {
+                beside.push(other);
+            }
+        }
+        Ok(beside)
+    }
+
+    async fn put_out(&self, posted: &Posted) -> Result<(), ConnectorError> {
+        match posted.kind {
             ChallengeKind::Http01 => {
                 let expires_at = self.now.saturating_add(ANSWER_LIFE);
                 let answer = HttpAnswer { token: posted.token.clone(), key_authorization: posted.value.clone(), expires_at };
-                self.acme.vault()?.publish(&answer).await?;
+                self.acme.vault()?.publish(&answer).await
             }
-            ChallengeKind::Dns01 => dns::writer(self.acme)?.add(&record(&posted), self.now).await?,
+            ChallengeKind::Dns01 => dns::writer(self.acme)?.add(&record(posted), self.now).await,
         }
-        self.posted.push(posted);
-        Ok(())
     }
 
     /// What is still missing before the CA may look; `None` when it is there for all to see.
@@ -215,5 +297,8 @@ fn longer(wait: Option<Wait>, pause: Duration, reason: String) -> Option<Wait> {
     })
 }
 
+/// Names that are looked for at the same time.
+const LOOKS_AT_ONCE: usize = 8;
+const USUAL_PAUSE: Duration = Duration::from_secs(3);
 /// Longer than any CA keeps an authorization pending.
 const ANSWER_LIFE: time::Duration = time::Duration::days(8);

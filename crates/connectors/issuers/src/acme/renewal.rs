@@ -18,7 +18,7 @@ pub(super) async fn suggestion(client: &Client, certificate: &Certificate) -> Re
     let (Some(base), Some(id)) = (&directory.renewal_info, ari::certificate_id(certificate)) else {
         return Ok(None);
     };
-    let mut url = base.clone();
+    let mut url = base.parsed().clone();
     url.path_segments_mut()
         .map_err(|()| ConnectorError::permanent("the CA's renewalInfo is no URL to build upon"))?
         .pop_if_empty()
@@ -32,9 +32,12 @@ pub(super) async fn suggestion(client: &Client, certificate: &Certificate) -> Re
     if let Some(explanation) = &info.explanation_url {
         tracing::info!(serial = %certificate.serial(), explanation, "the CA explains its renewal window");
     }
-    // RFC 9773 section 4.2: a window that ends before it starts is to be treated as absent.
     let Suggested { start, end } = info.suggested_window;
-    Ok((start < end).then(|| Suggestion { window: Window { start, end }, ask_after: answer.retry_after() }))
+    if start >= end {
+        // RFC 9773 section 4.2: as if there had been no answer, so that what is known from an earlier one stays.
+        return Err(ConnectorError::transient("the CA's renewal window ends before it begins").into());
+    }
+    Ok(Some(Suggestion { window: Window { start, end }, ask_after: answer.retry_after() }))
 }
 
 /// By which name the CA knows a certificate as a predecessor.

@@ -163,12 +163,20 @@ impl Journal {
         }
     }
 
-    /// Writes a record; it is on disk when this returns.
+    /// Writes a record; it is on disk when this returns. One that was cut short, as on a full disk, is taken off again: the next must not
+    /// be glued to it.
     pub(super) fn append(&self, record: &Record) -> Result<(), ConnectorError> {
         let mut line =
             serde_json::to_vec(record).map_err(|e| ConnectorError::permanent("a journal record cannot be written").caused_by(e))?;
         line.push(b'\n');
-        (&*self.file).write_all(&line).and_then(|()| self.file.sync_data()).map_err(|e| explain("write", &self.path, e))
+        let before = self.file.metadata().map_err(|e| explain("examine", &self.path, e))?.len();
+        let written = (&*self.file).write_all(&line).and_then(|()| self.file.sync_data());
+        written.map_err(|error| {
+            if let Err(second) = self.file.set_len(before) {
+                tracing::warn!(error = %explain("mend", &self.path, second).explain(), "a torn journal record could not be taken off");
+            }
+            explain("write", &self.path, error)
+        })
     }
 
     /// Ends the journal; it stays readable as the last one.
@@ -185,4 +193,51 @@ impl Journal {
 fn damaged(path: &Path, line: usize) -> ConnectorError {
     ConnectorError::permanent(format!("line {line} of the deployment journal {} is damaged", path.display()))
         .hint("compare the target's files with the newest directory under backups/ beside the journal, put back what is needed, then move the journal away")
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test starts itself again")]
+mod tests {
+    use super::*;
+
+    const LIMITED: &str = "CERTCTL_TEST_LIMITED_FILES";
+
+    fn begin() -> Begin {
+        Begin {
+            deployment: "job-1".into(),
+            target: "tgt-1".into(),
+            started: Timestamp::UNIX_EPOCH,
+            backup: "1-job-1".into(),
+            chain: Vec::new(),
+            key_kind: None,
+            files: Vec::new(),
+            live: None,
+            reload: None,
+            observation: Observation::None { reason: String::new() },
+            baseline: Vec::new(),
+            backups: 3,
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_cut_short_does_not_spoil_the_next() {
+        if std::env::var_os(LIMITED).is_none() {
+            // No file of the process may grow beyond 4 KiB: a write ends in the middle, as on a full disk.
+            let limited = r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#;
+            let name = "deploy::journal::tests::a_record_that_was_cut_short_does_not_spoil_the_next";
+            let mut again = std::process::Command::new("sh");
+            again.args(["-c", limited]).arg(std::env::current_exe().unwrap()).args([name, "--exact", "--nocapture"]).env(LIMITED, "1");
+            let output = again.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let state = TargetState::open(folder.path(), "tgt-1").unwrap();
+        let journal = Journal::begin(&state, begin()).unwrap();
+        journal.append(&Record::RollbackFailed { reason: "x".repeat(8_000) }).unwrap_err();
+        journal.append(&Record::Restored).unwrap();
+        let (_, _, records) = Journal::open(&state).unwrap().unwrap();
+        assert!(matches!(&records[..], [Record::Restored]), "{records:?}");
+    }
 }

@@ -58,6 +58,16 @@ fn examine_one(at: usize, file: &PlannedFile) -> Result<FileRecord, ConnectorErr
     })
 }
 
+/// What is told about a key's file that others could use until now.
+pub(super) fn closed(planned: &PlannedFile, record: &FileRecord) -> Option<String> {
+    let old = record.old.as_ref().filter(|_| planned.attributes.mode.is_none())?.attributes.mode;
+    let new = record.new_attributes.mode;
+    (old & !new & 0o007 != 0).then(|| {
+        let path = record.path.display();
+        format!("{path} holds a key and was open to everybody on this machine (mode {old:04o}); it has mode {new:04o} now")
+    })
+}
+
 /// A wrong path must not cost a file that was never a certificate or a key.
 fn refuse_foreign(path: &Path, bytes: &[u8]) -> Result<(), ConnectorError> {
     let blank = bytes.iter().all(u8::is_ascii_whitespace);

@@ -39,24 +39,59 @@ pub(super) fn settle(file: &FileRecord) -> Result<(), ConnectorError> {
     same_place(file)?.directory().sync()
 }
 
-/// Puts the old file back, or removes the new one where there was none. What a third party wrote since is left alone.
-pub(super) fn restore(state: &TargetState, backup: &str, file: &FileRecord) -> Result<(), ConnectorError> {
+/// Writes the old content beside the file that is to go, where there is such a file. Nothing has changed after an error.
+pub(super) fn lay_ready(state: &TargetState, backup: &str, file: &FileRecord) -> Result<(), ConnectorError> {
     let destination = same_place(file)?;
-    destination.directory().remove(&file.temporary)?;
-    let ours = destination.existing().is_some_and(|now| now.sha256 == file.new_sha256);
-    match (&file.old, destination.existing()) {
-        (Some(old), Some(now)) if now.sha256 == old.sha256 && same_owner_and_mode(&now.attributes, &old.attributes) => Ok(()),
-        (None, None) => Ok(()),
-        (None, Some(_)) if ours => destination.remove(),
-        (Some(old), now) if ours || now.is_none() => put_back(state, backup, file, old, &destination),
-        (Some(_) | None, _) => Err(ConnectorError::permanent(format!(
-            "{} was changed by another program after the new file had been put there; it was left as it is",
-            file.real.display()
-        ))),
+    match (back(file, &destination), &file.old) {
+        (Back::Rename, Some(old)) => {
+            let bytes = kept(state, backup, file, old)?;
+            destination.stage(&file.temporary, &bytes, &old.attributes)
+        }
+        _ => Ok(()),
     }
 }
 
-fn put_back(state: &TargetState, backup: &str, file: &FileRecord, old: &OldFile, destination: &Destination) -> Result<(), ConnectorError> {
+/// Puts the old file back, or removes the new one where there was none. What a third party wrote since is left alone.
+pub(super) fn restore(file: &FileRecord) -> Result<(), ConnectorError> {
+    let destination = same_place(file)?;
+    match back(file, &destination) {
+        Back::Done => destination.directory().remove(&file.temporary),
+        Back::Remove => destination.remove(),
+        Back::Rename => destination.swap_in(&file.temporary),
+        Back::Foreign => {
+            destination.directory().remove(&file.temporary)?;
+            Err(ConnectorError::permanent(format!(
+                "{} was changed by another program after the new file had been put there; it was left as it is",
+                file.real.display()
+            )))
+        }
+    }
+}
+
+/// How a file gets back to what it was.
+enum Back {
+    Done,
+    Remove,
+    Rename,
+    Foreign,
+}
+
+fn back(file: &FileRecord, destination: &Destination) -> Back {
+    if file.unchanged {
+        return Back::Done;
+    }
+    let ours = destination.existing().is_some_and(|now| now.sha256 == file.new_sha256);
+    match (&file.old, destination.existing()) {
+        (Some(old), Some(now)) if now.sha256 == old.sha256 && same_owner_and_mode(&now.attributes, &old.attributes) => Back::Done,
+        (None, None) => Back::Done,
+        (None, Some(_)) if ours => Back::Remove,
+        (Some(_), now) if ours || now.is_none() => Back::Rename,
+        (Some(_) | None, _) => Back::Foreign,
+    }
+}
+
+/// The old content, out of the backup.
+fn kept(state: &TargetState, backup: &str, file: &FileRecord, old: &OldFile) -> Result<Zeroizing<Vec<u8>>, ConnectorError> {
     let path = state.backup(backup);
     let name = file.backup.clone().unwrap_or_default();
     let unreadable = || ConnectorError::permanent(format!("the backup {} is gone or damaged", path.join(&name).display()));
@@ -67,12 +102,5 @@ fn put_back(state: &TargetState, backup: &str, file: &FileRecord, old: &OldFile,
         .take(MAX_FILE + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| unreadable().caused_by(explain("read", &path.join(&name), e)))?;
-    if sha256_hex(&bytes) != old.sha256 {
-        return Err(unreadable());
-    }
-    let put = destination.stage(&file.temporary, &bytes, &old.attributes).and_then(|()| destination.swap_in(&file.temporary));
-    if put.is_err() {
-        destination.directory().remove(&file.temporary)?;
-    }
-    put
+    if sha256_hex(&bytes) == old.sha256 { Ok(bytes) } else { Err(unreadable()) }
 }

@@ -35,18 +35,25 @@ impl Run<'_> {
     }
 
     async fn undo(&mut self) -> Result<Proof, ConnectorError> {
-        let mut first_error = None;
+        // A disk that is full must not leave half a pair: every old file lies ready before the first takes its place again.
+        for at in 0..self.begin.files.len() {
+            if let Err(error) = self.on_file(at, |file, _| stage::unstage(file)).await {
+                self.story.warn([error.explain()]);
+            }
+        }
         for at in 0..self.begin.files.len() {
             let state = self.state.clone();
-            let restored = self
-                .on_file(at, move |file, backup| {
-                    if file.unchanged {
-                        return Ok(());
-                    }
-                    replace::restore(&state, backup, file)?;
-                    replace::settle(file)
-                })
-                .await;
+            let laid = self.on_file(at, move |file, backup| replace::lay_ready(&state, backup, file)).await;
+            if let Err(error) = laid {
+                for at in 0..at {
+                    self.on_file(at, |file, _| stage::unstage(file)).await?;
+                }
+                return Err(error);
+            }
+        }
+        let mut first_error = None;
+        for at in 0..self.begin.files.len() {
+            let restored = self.on_file(at, |file, _| replace::restore(file).and_then(|()| replace::settle(file))).await;
             reach(Point::RestoredFile(at)).await;
             // The other files are still put back: half a pair more is better than half a pair less.
             first_error = first_error.or(restored.err());

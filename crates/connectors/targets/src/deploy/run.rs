@@ -53,6 +53,7 @@ impl<'a> Run<'a> {
             Err(error) => return Ok(story.end(Outcome::RolledBack(failure(Step::Stage, &error)), not_reached())),
         };
         reach(Point::Locked).await;
+        story.warn(files.iter().zip(&records).filter_map(|(planned, record)| prepare::closed(planned, record)));
         let mut begin = Begin {
             deployment: scene.deployment.to_owned(),
             target: scene.target.to_owned(),
@@ -79,6 +80,9 @@ impl<'a> Run<'a> {
                 story.tell(Step::Stage, "the files are in place already, but they are not what is served");
             }
             begin.baseline = baseline;
+        } else if in_place && (begin.reload.is_some() || begin.live.is_some()) {
+            // Another target may have written them, or the service may never have been told: nobody looked.
+            story.tell(Step::Stage, "the files are in place already; the service is told again");
         } else if in_place {
             story.tell(Step::Stage, "the files are in place already");
             let proof = unproven(&begin, &mut story);
@@ -213,7 +217,7 @@ impl<'a> Run<'a> {
         let cleared = self
             .blocking(move || {
                 begin.files.iter().try_for_each(stage::unstage)?;
-                state.prune_backups(begin.backups)?;
+                state.prune_backups(begin.backups, &begin.backup)?;
                 journal.close(&state)?;
                 Ok(state.backup(&begin.backup))
             })

@@ -109,12 +109,12 @@ impl TargetState {
         remove_tree(&self.backup(name))
     }
 
-    /// Keeps the newest backups; their names begin with the time.
-    pub(super) fn prune_backups(&self, keep: u32) -> Result<(), ConnectorError> {
+    /// Keeps the newest backups. Their names begin with the time, but a clock may have gone back: the one just made is the newest.
+    pub(super) fn prune_backups(&self, keep: u32, newest: &str) -> Result<(), ConnectorError> {
         let directory = self.directory.join("backups");
         let entries = fs::read_dir(&directory).map_err(|e| explain("list", &directory, e))?;
         let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        names.sort();
+        names.sort_by(|a, b| (a == newest, a).cmp(&(b == newest, b)));
         let surplus = names.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
         names.iter().take(surplus).try_for_each(|name| self.remove_backup(name))
     }
@@ -195,9 +195,13 @@ fn try_lock(path: &Path) -> Result<Option<Lock>, ConnectorError> {
     }
 }
 
-/// Backups hold keys: nobody else may even list the directory.
+/// Backups hold keys: nobody else may even list the directory. One that is made is on disk, as its name is, when this returns.
 fn private_directory(path: &Path) -> Result<(), ConnectorError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| explain("make the directory", path, e))?;
+    if !path.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| explain("make the directory", path, e))?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|e| explain("make changes durable in", parent, e))?;
+    }
     let metadata = fs::symlink_metadata(path).map_err(|e| explain("examine", path, e))?;
     let metadata = if metadata.is_symlink() { fs::metadata(path).map_err(|e| explain("examine", path, e))? } else { metadata };
     let us = nix::unistd::geteuid().as_raw();
@@ -220,5 +224,21 @@ fn remove_tree(path: &Path) -> Result<(), ConnectorError> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(explain("remove", path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backup_just_made_is_kept_though_the_clock_went_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = TargetState::open(folder.path(), "tgt-1").unwrap();
+        for name in ["3-before", "5-before", "1-now"] {
+            state.make_backup(name).unwrap();
+        }
+        state.prune_backups(2, "1-now").unwrap();
+        assert!(state.backup("1-now").exists() && state.backup("5-before").exists() && !state.backup("3-before").exists());
     }
 }

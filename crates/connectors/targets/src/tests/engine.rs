@@ -50,14 +50,15 @@ async fn test_then_reload_are_called_once_each() {
     assert_eq!(stage.installed().fingerprint(), new.fingerprint());
     assert!(matches!(report.proof, Proof::NotObserved { .. }) && report.warnings.iter().any(|w| w.contains("not looked at")));
 
-    // Again: neither.
+    // Again: nobody looked whether the service took it up, so it is told again.
     let report = stage.deploy(&*target, &new).await;
-    assert_eq!((report.outcome, stage.read("log").as_str()), (Outcome::AlreadyServed, "test\nreload\n"));
+    assert_eq!((report.outcome, stage.read("log").as_str()), (Outcome::Deployed, "test\nreload\ntest\nreload\n"));
+    fs::write(stage.path("log"), "").unwrap();
 
     // One of the files differs: the whole again.
     fs::write(stage.path("ssl/cert.pem"), old.material().fullchain_pem()).unwrap();
     let report = stage.deploy(&*target, &new).await;
-    assert_eq!((report.outcome, stage.read("log").as_str()), (Outcome::Deployed, "test\nreload\ntest\nreload\n"));
+    assert_eq!((report.outcome, stage.read("log").as_str()), (Outcome::Deployed, "test\nreload\n"));
     stage.assert_clean(&["cert.pem", "key.pem"]);
 }
 
@@ -321,6 +322,23 @@ async fn a_lost_or_damaged_backup_is_a_failed_rollback() {
         let Outcome::RollbackFailed { rollback, .. } = &report.outcome else { panic!("{report:#?}") };
         assert!(rollback.contains("gone or damaged") && rollback.contains("0-key.pem"), "{rollback}");
     }
+}
+
+#[tokio::test]
+async fn a_rollback_that_cannot_put_both_files_back_touches_neither() {
+    let (stage, authority, _) = scene();
+    let backups = stage.path("state/targets/tgt-1/backups");
+    let new = authority.issue("new.example.test");
+    let report = deploy_with(&stage, &*scripted(&stage, "exit 0", "exit 1"), &new, move |point| {
+        if point == Point::Swapped {
+            let backup = fs::read_dir(&backups).unwrap().next().unwrap().unwrap().path();
+            fs::remove_file(backup.join("1-cert.pem")).unwrap();
+        }
+    })
+    .await;
+    assert!(matches!(report.outcome, Outcome::RollbackFailed { .. }), "{report:#?}");
+    assert_eq!(stage.installed().fingerprint(), new.fingerprint(), "half a pair is worse than the wrong one");
+    assert_eq!(stage.list("ssl"), ["cert.pem", "key.pem"]);
 }
 
 #[tokio::test]

@@ -34,10 +34,10 @@ async fn a_running_haproxy_takes_up_the_certificate_without_a_reload() {
     // Found in the configuration and in the certificate.
     let asked: Vec<_> = report.served.iter().map(|s| (s.address.clone(), s.server_name.clone().unwrap())).collect();
     assert_eq!(asked, [(scene.address(), "one.example.test".to_owned())]);
-    // Leaf, chain, key; for nobody else, although the old file was readable for its group.
+    // Leaf, chain, key; readable for its group as the old file was: HAProxy may read it so at its next start.
     let material = new.material();
     assert_eq!(scene.stage.read("ssl/one.pem"), format!("{}{}", material.fullchain_pem(), material.key_pem().expose()));
-    assert_eq!(scene.stage.mode("ssl/one.pem").0, 0o600);
+    assert_eq!(scene.stage.mode("ssl/one.pem").0, 0o640);
     // The replaced file is kept where HAProxy does not look.
     let backup = report.backup.unwrap();
     assert!(backup.starts_with(scene.stage.path("state")) && fs::read_to_string(backup.join("0-one.pem")).unwrap().contains("PRIVATE KEY"));

@@ -4,6 +4,8 @@ use certctl_domain::x509::{RevocationReason, Serial};
 use certctl_engine::ocsp::{self, Answer, Outcome};
 use certctl_engine::{Ctx, crud};
 use certctl_pki::ocsp::Refusal;
+use certctl_store::authorities::{self, Purpose};
+use certctl_store::db::sql;
 use certctl_testkit::both_databases;
 use serde_json::json;
 use time::Duration;
@@ -75,6 +77,24 @@ both_databases! {
             let said = party.read(&about(&house.engine, &Serial::parse(&spelled).unwrap()).await);
             assert!(said.contains("Cert Status: revoked"), "{spelled}: {said}");
         }
+    }
+
+    async fn a_ca_that_has_ended_answers_nothing_and_makes_no_responder(house: House) {
+        let (_, version) = issued(&house, "web").await;
+        lists_made(&house).await;
+        let party = RelyingParty::new(&house).await;
+        party.holds("web.pem", &version);
+        let ca = authorities::active(house.store.db(), Purpose::Issuing, Some(&issuer())).await.unwrap().unwrap();
+        house.clock.advance(house.engine.now().until(ca.not_after));
+        let ctx = public(&house.engine);
+        for options in ["-nonce", "-no_nonce"] {
+            let answer = ask(&ctx, &party.ask("web.pem", options)).await;
+            assert!(matches!(answer, Answer::Refused(Refusal::Unauthorized)), "{answer:?}");
+        }
+        let answer = ocsp::answer_about(&ctx, &issuer(), &version.serial_number).await;
+        assert!(matches!(answer, Answer::Refused(Refusal::Unauthorized)), "{answer:?}");
+        let made = house.store.db().fetch_optional(sql("SELECT count(*) AS n FROM ocsp_responders")).await.unwrap().unwrap();
+        assert_eq!(made.int("n").unwrap(), 0);
     }
 
     async fn what_was_not_issued_is_unknown_and_fills_no_memory(house: House) {

@@ -67,6 +67,10 @@ impl Writer for Server<'_> {
         // The server keeps the two newest texts of an account and forgets by itself.
         Ok(())
     }
+
+    fn narrow_place(&self, domain: &str) -> Result<Option<String>, ConnectorError> {
+        self.account(domain).map(|account| Some(account.subdomain.clone()))
+    }
 }
 
 #[cfg(test)]

@@ -1,152 +1,15 @@
 //! CAs that answer what they should not: too often asked, down, garbage, silence, the same twice, a broken connection.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use certctl_connector_core::Retry;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::TlsAcceptor;
 
+use super::scripted::{Act, Ca, problem, standard};
 use super::support::{Memory, issuer, now, order, step};
 use crate::issuer::{Issuer as _, Outcome, Ticket};
 
-/// What the CA does with one request.
-enum Act {
-    /// Status, further headers, body; `BASE` stands for its own address.
-    Say(u16, &'static str, Value),
-    Garbage,
-    Hang,
-    Close,
-}
-
-/// What is done with the requests of each path.
-type Script = Vec<(&'static str, VecDeque<Act>)>;
-
-/// A CA that does what it was told, one act for each request of a path, the last one again and again.
-struct Ca {
-    base: String,
-    root_pem: String,
-    script: Arc<Mutex<Script>>,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Ca {
-    async fn start() -> Self {
-        let mut root = rcgen::CertificateParams::default();
-        root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let root = rcgen::CertifiedIssuer::self_signed(root, rcgen::KeyPair::generate().unwrap()).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &root).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key.into()).unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("https://{}", listener.local_addr().unwrap());
-        let ca = Self { base: base.clone(), root_pem: root.pem(), script: Arc::default(), asked: Arc::default() };
-        let (script, asked) = (Arc::clone(&ca.script), Arc::clone(&ca.asked));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, script, asked, base) = (acceptor.clone(), Arc::clone(&script), Arc::clone(&asked), base.clone());
-                tokio::spawn(async move {
-                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        match stream.read_u8().await {
-                            Ok(byte) => head.push(byte),
-                            Err(_) => return,
-                        }
-                    }
-                    let head = String::from_utf8_lossy(&head).to_lowercase();
-                    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next()?.parse().ok()).unwrap_or(0);
-                    let mut body = vec![0; length];
-                    stream.read_exact(&mut body).await.unwrap();
-                    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-                    asked.lock().unwrap().push(path.clone());
-                    let answer = {
-                        let mut script = script.lock().unwrap();
-                        let act = script
-                            .iter_mut()
-                            .find(|(for_path, _)| *for_path == path)
-                            .and_then(|(_, acts)| if acts.len() > 1 { acts.pop_front() } else { acts.front().map(Act::again) });
-                        act.unwrap_or_else(|| standard(&path)).text(&base)
-                    };
-                    match answer {
-                        Some(text) => drop(stream.write_all(text.as_bytes()).await),
-                        None => std::future::pending().await,
-                    }
-                    drop(stream.shutdown().await);
-                });
-            }
-        });
-        ca
-    }
-
-    fn will(&self, path: &'static str, acts: impl IntoIterator<Item = Act>) {
-        let mut script = self.script.lock().unwrap();
-        script.retain(|(for_path, _)| *for_path != path);
-        script.push((path, acts.into_iter().collect()));
-    }
-
-    fn asked(&self, path: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| *asked == path).count()
-    }
-
-    fn config(&self) -> Value {
-        json!({"directory_url": format!("{}/dir", self.base), "ca_bundle_pem": self.root_pem, "request_timeout": "500ms"})
-    }
-}
-
-impl Act {
-    fn again(&self) -> Self {
-        match self {
-            Self::Say(status, headers, body) => Self::Say(*status, headers, body.clone()),
-            Self::Garbage => Self::Garbage,
-            Self::Hang => Self::Hang,
-            Self::Close => Self::Close,
-        }
-    }
-
-    /// What is written; `None` for nothing at all.
-    fn text(&self, base: &str) -> Option<String> {
-        let (status, headers, body) = match self {
-            Self::Say(status, headers, body) => (*status, *headers, if body.is_null() { String::new() } else { body.to_string() }),
-            Self::Garbage => (200, "content-type: text/html\r\n", "<html>Please log in".to_owned()),
-            Self::Hang => return None,
-            Self::Close => return Some(String::new()),
-        };
-        let body = body.replace("BASE", base);
-        let headers = headers.replace("BASE", base);
-        Some(format!(
-            "HTTP/1.1 {status} X\r\nreplay-nonce: n-1\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        ))
-    }
-}
-
-/// What a good CA says.
-fn standard(path: &str) -> Act {
-    match path {
-        "/dir" => Act::Say(
-            200,
-            "",
-            json!({"newNonce": "BASE/nonce", "newAccount": "BASE/account", "newOrder": "BASE/order",
-            "revokeCert": "BASE/revoke", "keyChange": "BASE/key"}),
-        ),
-        "/nonce" => Act::Say(200, "", Value::Null),
-        "/account" => Act::Say(201, "location: BASE/account/1\r\n", json!({"status": "valid"})),
-        "/order" => Act::Say(201, "location: BASE/order/1\r\n", json!({"status": "pending"})),
-        _ => Act::Say(404, "", Value::Null),
-    }
-}
-
-fn problem(kind: &str, detail: &str) -> Value {
-    json!({"type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail})
-}
-
-async fn placed(memory: &Memory, ca: &Ca) -> Ticket {
+pub(super) async fn placed(memory: &Memory, ca: &Ca) -> Ticket {
     match step(&issuer(memory, ca.config()), &order(&["a.test"]), None).await.unwrap() {
         Outcome::Pending(ticket) => ticket,
         Outcome::Ready(_) => panic!("ready at once"),
@@ -305,7 +168,7 @@ async fn an_acme_dns_server_gets_the_text_and_its_refusal_shows_no_password() {
 }
 
 #[tokio::test]
-async fn a_renewal_window_that_makes_no_sense_is_none_and_the_pause_is_the_cas() {
+async fn a_renewal_window_that_makes_no_sense_is_no_answer_and_the_pause_is_the_cas() {
     let (memory, ca) = (Memory::default(), Ca::start().await);
     ca.will(
         "/dir",
@@ -325,6 +188,7 @@ async fn a_renewal_window_that_makes_no_sense_is_none_and_the_pause_is_the_cas()
         [
             Act::Say(200, "retry-after: 21600\r\n", window("2026-01-02T04:00:00Z", "2026-01-03T04:00:00Z")),
             Act::Say(200, "", window("2026-01-03T04:00:00Z", "2026-01-02T04:00:00Z")),
+            Act::Say(200, "", window("2026-01-03T04:00:00Z", "2026-01-03T04:00:00Z")),
             Act::Say(404, "", Value::Null),
             Act::Garbage,
         ],
@@ -332,13 +196,17 @@ async fn a_renewal_window_that_makes_no_sense_is_none_and_the_pause_is_the_cas()
     let suggestion = acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap().unwrap();
     assert_eq!(suggestion.ask_after, Some(Duration::from_secs(21_600)));
     assert_eq!(suggestion.window.start.to_string(), "2026-01-02T04:00:00Z");
-    assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap(), None);
+    // As if there had been no answer: what was known before stays known.
+    for _ in 0..2 {
+        let error = acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap_err();
+        assert_eq!((error.retry(), error.to_string().contains("ends before it begins")), (Retry::Transient, true), "{error}");
+    }
     assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap(), None);
     assert_eq!(acme.renewal_info(RFC_9773_EXAMPLE, now()).await.unwrap_err().retry(), Retry::Transient);
-    assert_eq!(ca.asked(path), 4);
+    assert_eq!(ca.asked(path), 5);
 }
 
-const RFC_9773_EXAMPLE: &str = "-----BEGIN CERTIFICATE-----
+pub(super) const RFC_9773_EXAMPLE: &str = "-----BEGIN CERTIFICATE-----
 MIIBQzCB66ADAgECAgUAh2VDITAKBggqhkjOPQQDAjAVMRMwEQYDVQQDEwpFeGFt
 cGxlIENBMCIYDzAwMDEwMTAxMDAwMDAwWhgPMDAwMTAxMDEwMDAwMDBaMBYxFDAS
 BgNVBAMTC2V4YW1wbGUuY29tMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEeBZu

@@ -81,6 +81,10 @@ impl Vault for Memory {
         });
         Ok(())
     }
+    async fn discard_staged(&self, _directory: &str, key: &Secret<Vec<u8>>) -> Result<(), ConnectorError> {
+        self.change(|account| drop(account.next_key.take_if(|staged| staged.expose() == key.expose())));
+        Ok(())
+    }
     async fn publish(&self, answer: &HttpAnswer) -> Result<(), ConnectorError> {
         self.0.lock().unwrap().answers.insert(answer.token.clone(), answer.key_authorization.clone());
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -112,6 +113,7 @@ impl Scene {
     pub(super) fn install(&self, below: &str, issued: &Issued) {
         let material = issued.material();
         fs::write(self.stage.path(below), format!("{}\n{}", material.key_pem().expose(), material.fullchain_pem())).unwrap();
+        fs::set_permissions(self.stage.path(below), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     pub(super) fn config(&self, more: Value) -> Value {
