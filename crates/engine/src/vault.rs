@@ -7,7 +7,7 @@ use certctl_connector_core::ConnectorError;
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::ids::IssuerId;
 use certctl_domain::secret::Secret;
-use certctl_issuers::{HttpAnswer, KeptAccount, Vault};
+use certctl_issuers::{ChallengeAnswer, KeptAccount, Vault};
 use certctl_store::acme_accounts::{self, AcmeAccount};
 use certctl_store::acme_challenges::{self, AcmeChallenge};
 use certctl_store::{Store, StoreError, Who, WriteTx, secrets};
@@ -137,12 +137,13 @@ impl Vault for StoredVault {
         tx.commit(self.audit("issuer.acme_key_discarded", directory)).await.map_err(failed)
     }
 
-    async fn publish(&self, answer: &HttpAnswer) -> Result<(), ConnectorError> {
+    async fn publish(&self, answer: &ChallengeAnswer) -> Result<(), ConnectorError> {
         let mut tx = self.write().await?;
         let challenge = AcmeChallenge {
             token: answer.token.clone(),
             issuer_id: self.issuer.clone(),
             key_authorization: answer.key_authorization.clone(),
+            server_name: answer.server_name.clone(),
             expires_at: answer.expires_at,
         };
         acme_challenges::put(&mut tx, &challenge).await.map_err(failed)?;

@@ -4,6 +4,7 @@
 //! are prepared and linted under a throw-away key ([`IssuingCa::prepare_leaf`]), the caller stores them, and only then the CA key
 //! signs exactly those bytes ([`IssuingCa::sign_leaf`]).
 
+mod challenge;
 mod error;
 mod issuing;
 mod leaf;
@@ -15,6 +16,7 @@ mod serial;
 mod sub_ca;
 mod validity;
 
+pub use self::challenge::challenge_certificate;
 pub use self::error::{ImportError, IssueError};
 pub use self::issuing::{IssuingCa, Prepared};
 pub use self::leaf::LeafRequest;

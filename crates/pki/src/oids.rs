@@ -5,6 +5,9 @@ use const_oid::db::rfc5280;
 use der::Decode as _;
 use der::asn1::ObjectIdentifier;
 
+/// id-pe-acmeIdentifier (RFC 8737 section 6.1).
+pub(crate) const ACME_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.31");
+
 /// id-pe-tlsfeature (RFC 7633).
 pub(crate) const TLS_FEATURE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.24");
 

@@ -27,6 +27,7 @@ use crate::routes;
 use crate::shutdown::{Shutdown, Signals, Stages, StopReason, TaskGroup};
 use crate::state::{App, AppState, Invitation, Limits, Version};
 use crate::tls::{PairFiles, ReloadingTls, TlsError, TlsOptions, TlsWatcher};
+use crate::tls_alpn01::TlsAlpn01;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +163,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     let listener = Listener::bind(&config.server.listen, Arc::clone(&tls), limits)?;
     let published = PlainListener::bind(&config.pki.http_listen)?;
     let http01 = Http01::bind(&config.acme.http01_listen).await?;
+    let tls_alpn01 = TlsAlpn01::bind(&config.acme.tls_alpn01_listen).await?;
     let addresses: Vec<String> = listener.addresses().iter().map(ToString::to_string).collect();
     private_file::write(&data_dir.join("addresses"), addresses.join("\n").as_bytes())?;
 
@@ -201,6 +203,10 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     if !http01.addresses().is_empty() {
         tracing::info!(addresses = ?http01.addresses(), "HTTP challenges are answered");
         tasks.spawn_service("http01", http01.serve(Arc::clone(&engine), stop.clone()));
+    }
+    if !tls_alpn01.addresses().is_empty() {
+        tracing::info!(addresses = ?tls_alpn01.addresses(), "TLS challenges are answered");
+        tasks.spawn_service("tls_alpn01", tls_alpn01.serve(Arc::clone(&engine), stop.clone()));
     }
     tasks.spawn_service("tls_watcher", watcher.run(stop.clone()));
     if config.tls.cert_file.is_none() {

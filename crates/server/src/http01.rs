@@ -13,20 +13,14 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::BindError;
+use crate::listener::{BindError, SmallListener};
 
 /// Bound sockets that do not answer yet.
 #[derive(Debug)]
-pub struct Http01 {
-    sockets: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
-}
+pub struct Http01(SmallListener);
 
 impl Http01 {
     /// Binds every address.
@@ -34,62 +28,19 @@ impl Http01 {
     /// # Errors
     /// At the first address that cannot be bound.
     pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        let mut sockets = Vec::with_capacity(addresses.len());
-        let mut bound = Vec::with_capacity(addresses.len());
-        for &address in addresses {
-            let socket = TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
-            bound.push(socket.local_addr().map_err(|source| BindError { address, source })?);
-            sockets.push(socket);
-        }
-        Ok(Self { sockets, addresses: bound })
+        Ok(Self(SmallListener::bind(addresses).await?))
     }
 
     /// Where it listens.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        self.0.addresses()
     }
 
     /// Answers until `stop`.
     pub async fn serve(self, engine: Arc<Engine>, stop: CancellationToken) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut listening = JoinSet::new();
-        for socket in self.sockets {
-            listening.spawn(listen(socket, Arc::clone(&engine), Arc::clone(&room), stop.clone()));
-        }
-        while listening.join_next().await.is_some() {}
+        self.0.serve(stop, move |stream| connection(stream, Arc::clone(&engine))).await;
     }
-}
-
-async fn listen(socket: TcpListener, engine: Arc<Engine>, room: Arc<Semaphore>, stop: CancellationToken) {
-    let mut open = JoinSet::new();
-    loop {
-        let next = async {
-            let permit = Arc::clone(&room).acquire_owned().await;
-            (socket.accept().await, permit)
-        };
-        tokio::select! {
-            (accepted, permit) = next => match accepted {
-                Ok((stream, _)) => {
-                    let engine = Arc::clone(&engine);
-                    open.spawn(async move {
-                        let _permit = permit;
-                        // Whoever is slower than this is no CA.
-                        if timeout(LONGEST, connection(stream, engine)).await.is_err() {
-                            tracing::debug!("a client of the HTTP challenges took too long");
-                        }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection for an HTTP challenge cannot be accepted");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            },
-            _ended = open.join_next(), if !open.is_empty() => {}
-            () = stop.cancelled() => break,
-        }
-    }
-    open.shutdown().await;
 }
 
 async fn connection(stream: TcpStream, engine: Arc<Engine>) {
@@ -131,7 +82,4 @@ fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     response
 }
 
-const CONNECTIONS: usize = 256;
 const HEAD: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(15);
-const PAUSE: Duration = Duration::from_millis(100);

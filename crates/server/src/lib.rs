@@ -17,6 +17,7 @@ pub mod shutdown;
 pub mod state;
 pub mod telemetry;
 pub mod tls;
+pub mod tls_alpn01;
 
 #[cfg(test)]
 mod fixture;

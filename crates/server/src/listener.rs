@@ -11,6 +11,7 @@ mod connection;
 mod counters;
 mod executor;
 mod plain;
+mod small;
 mod stall;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ use tokio_util::task::TaskTracker;
 pub use connection::ClientCertificate;
 pub use counters::{ListenerCounters, ListenerCounts};
 pub use plain::PlainListener;
+pub use small::SmallListener;
 
 use crate::config::ServerSettings;
 use crate::tls::ReloadingTls;

@@ -10,6 +10,7 @@ mod config;
 mod dns;
 mod flow;
 mod gate;
+mod handshake;
 mod jws;
 mod order;
 mod problem;
@@ -29,6 +30,7 @@ use certctl_pki::chain::Chain;
 use serde_json::{Value, json};
 
 pub use self::config::{AcmeConfig, AcmeDnsAccount, Challenge, DnsKind};
+pub use self::handshake::identifier_of;
 
 use self::account::Accounts;
 use self::client::Client;

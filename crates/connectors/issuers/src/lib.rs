@@ -7,10 +7,10 @@ pub mod surroundings;
 
 use certctl_connector_core::registry::{Family, entry};
 
-pub use acme::Acme;
+pub use acme::{Acme, identifier_of};
 pub use issuer::{ASK_RENEWAL_INFO_AT, Held, Issued, Issuer, Order, Outcome, Predecessor, Prepared, Revocation, Suggestion, Ticket};
 pub use local::LocalCa;
-pub use surroundings::{HttpAnswer, KeptAccount, Surroundings, Vault};
+pub use surroundings::{ChallengeAnswer, KeptAccount, Surroundings, Vault};
 
 /// Every kind of issuer.
 pub static ISSUERS: Family<dyn Issuer> = Family::new("issuer", &[entry!(LocalCa as dyn Issuer), entry!(Acme as dyn Issuer)]);

@@ -37,13 +37,15 @@ impl fmt::Debug for KeptAccount {
     }
 }
 
-/// The answer to an HTTP challenge (RFC 8555 section 8.3), for every replica to give.
+/// The answer to a challenge over HTTP (RFC 8555 section 8.3) or TLS (RFC 8737), for every replica to give.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpAnswer {
-    /// The last part of the path that the CA asks for.
+pub struct ChallengeAnswer {
+    /// The challenge's token; over HTTP the last part of the path that the CA asks for.
     pub token: String,
-    /// What it must find there.
+    /// What it must find.
     pub key_authorization: String,
+    /// Over TLS the name that it asks for in the handshake.
+    pub server_name: Option<String>,
     /// From when on nobody asks any more.
     pub expires_at: Timestamp,
 }
@@ -91,7 +93,7 @@ pub trait Vault: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When it cannot be written.
-    async fn publish(&self, answer: &HttpAnswer) -> Result<(), ConnectorError>;
+    async fn publish(&self, answer: &ChallengeAnswer) -> Result<(), ConnectorError>;
 
     /// Ends that.
     ///

@@ -124,6 +124,10 @@ settings! {
         /// Addresses at which HTTP challenges (http-01) are answered over plain HTTP, and nothing else. A CA asks at port 80 of each name: let
         /// this be `0.0.0.0:80`, or have what listens there pass `/.well-known/acme-challenge/` on to here. Every replica answers for all.
         http01_listen: Vec<SocketAddr>, "CERTCTL_ACME_HTTP01_LISTEN", Unset;
+        /// Addresses at which TLS challenges (tls-alpn-01) are answered: handshakes for `acme-tls/1`, and nothing else. A CA asks at port 443
+        /// of each name: let this be `0.0.0.0:443`, or have what listens there pass connections with that protocol on to here, such as
+        /// HAProxy by `req.ssl_alpn`. Every replica answers for all.
+        tls_alpn01_listen: Vec<SocketAddr>, "CERTCTL_ACME_TLS_ALPN01_LISTEN", Unset;
         /// File with the commands that issuers may run on the server, such as the hook that writes DNS records; written as the one of an agent.
         /// Without the file none may run.
         commands_file: PathBuf, "CERTCTL_ACME_COMMANDS_FILE", Text("/etc/certctl/server-commands.toml");

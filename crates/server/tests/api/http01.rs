@@ -20,7 +20,7 @@ both_databases! {
         let issuer = certctl_engine::crud::create::<Issuer>(&ctx, serde_json::from_value(draft).unwrap()).await.unwrap();
         let mut tx = server.store.write(Who::task("test", start())).await.unwrap();
         let expires_at = start().saturating_add(time::Duration::HOUR);
-        let challenge = AcmeChallenge { token: "t-1".to_owned(), issuer_id: issuer.id, key_authorization: "t-1.thumb".to_owned(), expires_at };
+        let challenge = AcmeChallenge { token: "t-1".to_owned(), issuer_id: issuer.id, key_authorization: "t-1.thumb".to_owned(), server_name: None, expires_at };
         acme_challenges::put(&mut tx, &challenge).await.unwrap();
         tx.commit_housekeeping("test").await.unwrap();
 

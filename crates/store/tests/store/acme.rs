@@ -55,7 +55,7 @@ both_databases! {
         let issuer = issuer(&store).await;
         let put = async |token: &str, answer: &str| {
             let mut tx = store.write(alice()).await.unwrap();
-            let challenge = AcmeChallenge { token: token.to_owned(), issuer_id: issuer.clone(), key_authorization: answer.to_owned(), expires_at: at(60) };
+            let challenge = AcmeChallenge { token: token.to_owned(), issuer_id: issuer.clone(), key_authorization: answer.to_owned(), server_name: None, expires_at: at(60) };
             acme_challenges::put(&mut tx, &challenge).await.unwrap();
             tx.commit_housekeeping("test").await.unwrap();
         };

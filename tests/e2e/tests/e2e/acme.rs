@@ -32,6 +32,8 @@ async fn again(world: &World, name: &str) {
 /// Waits until the newest version is one more than before, and openssl finds that it is for this name and below this root.
 async fn done(world: &World, name: &str, versions: u64) {
     wait_until(&format!("version {versions} of {name}"), LONG, async || {
+        let failed = world.cli.jobs(name).await.into_iter().find(|job| job["status"] == "Failed" || job["last_error"].is_string());
+        assert!(failed.is_none(), "{failed:#?}");
         world.cli.json(&["certs", "versions", name]).await["total"] == versions
     })
     .await;
@@ -67,6 +69,31 @@ async fn a_server_killed_in_the_middle_of_orders_goes_on_with_them_and_places_no
     done(&world, "asked", 2).await;
     assert_eq!((pebble.orders(), pebble.certificates(), pebble.accounts()), (4, 4, 1), "{}", pebble.log());
     assert_eq!(world.cli.json(&["audit", "verify"]).await["intact"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_and_addresses_are_proven_in_a_handshake() {
+    let port = free_port();
+    let world = World::with(Engine::Sqlite, |setup| setup.with("CERTCTL_ACME_TLS_ALPN01_LISTEN", &format!("127.0.0.1:{port}"))).await;
+    let pebble = Pebble::start(PebbleSetup { tls_port: port, ..PebbleSetup::default() }).await;
+    let config = json!({"directory_url": pebble.directory_url(), "ca_bundle_pem": pebble.trust_pem(), "terms_of_service_agreed": true,
+        "challenge": "tls-alpn-01"});
+    issuer(&world, config).await;
+    let openssl = Openssl::new(&world.home);
+    world.cli.run(&["certs", "request", "--name", "web", "--san", "web.example.test", "--san", "127.0.0.1", "--issuer", "acme"]).await.ok();
+    openssl.key("web.key", "ECDSA-P256").await;
+    let csr = openssl.request("web.key", "web.example.test", "DNS:web.example.test,IP:127.0.0.1").await;
+    let csr = openssl.put("web.csr", csr);
+    world.cli.run(&["certs", "csr", "web", csr.to_str().unwrap()]).await.ok();
+    done(&world, "web", 1).await;
+    // Who asks for nothing of the kind is shown nothing.
+    let address = format!("127.0.0.1:{port}");
+    for words in
+        [&["-servername", "web.example.test"][..], &["-servername", "web.example.test", "-alpn", "acme-tls/1"], &["-alpn", "acme-tls/1"]]
+    {
+        let asked = openssl.attempt_words(&[&["s_client", "-connect", &address], words].concat()).await;
+        assert!(!asked.stdout.contains("BEGIN CERTIFICATE"), "{}", asked.stdout);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

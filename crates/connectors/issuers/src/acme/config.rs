@@ -33,7 +33,7 @@ pub struct AcmeConfig {
     #[serde(default)]
     #[schemars(with = "Option<String>", extend("x-secret" = true))]
     pub eab_hmac: Option<Secret<String>>,
-    /// How names are proven. Wildcards always take dns-01, addresses always http-01.
+    /// How names are proven. Wildcards always take dns-01, and addresses http-01 where this is dns-01.
     #[serde(default)]
     pub challenge: Challenge,
     /// The CA's profile to order under, as its directory lists them.
@@ -111,6 +111,9 @@ pub enum Challenge {
     /// A TXT record.
     #[serde(rename = "dns-01")]
     Dns01,
+    /// The server answers in a TLS handshake on port 443.
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
 }
 
 /// Who writes TXT records.

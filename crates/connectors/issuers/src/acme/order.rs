@@ -53,6 +53,8 @@ pub(super) enum ChallengeKind {
     Http01,
     #[serde(rename = "dns-01")]
     Dns01,
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
 }
 
 impl ChallengeKind {
@@ -60,6 +62,7 @@ impl ChallengeKind {
         match self {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
         }
     }
 }

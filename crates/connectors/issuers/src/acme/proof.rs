@@ -13,11 +13,12 @@ use super::account::Account;
 use super::config::{AcmeConfig, Challenge};
 use super::dns::{self, TxtRecord};
 use super::flow::pause;
+use super::handshake;
 use super::jws::sha256_text;
 use super::order::{Authorization, ChallengeKind, ChallengeObject, Identifier, Posted, Status};
 use super::problem::AcmeError;
 use super::url::Url;
-use crate::surroundings::HttpAnswer;
+use crate::surroundings::ChallengeAnswer;
 
 /// The proofs of one order.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) struct Wait {
 pub(super) fn kind_for(config: &AcmeConfig, identifier: &Identifier) -> Result<ChallengeKind, ConnectorError> {
     let wildcard = identifier.value.starts_with("*.");
     match (identifier.kind.as_str(), wildcard, config.challenge) {
+        ("ip", _, Challenge::TlsAlpn01) | (_, false, Challenge::TlsAlpn01) => Ok(ChallengeKind::TlsAlpn01),
         ("ip", _, _) => Ok(ChallengeKind::Http01),
         (_, true, _) | (_, false, Challenge::Dns01) if config.dns.is_some() => Ok(ChallengeKind::Dns01),
         (_, true, _) => {
@@ -63,7 +65,7 @@ pub(super) async fn take_back(acme: &Acme, all: &mut Vec<Posted>, now: Timestamp
     // One that is broken off midway is still noted.
     while let Some(posted) = all.last() {
         let taken_back = match posted.kind {
-            ChallengeKind::Http01 => match acme.vault() {
+            ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => match acme.vault() {
                 Ok(vault) => vault.withdraw(&posted.token).await,
                 Err(error) => Err(error),
             },
@@ -206,9 +208,13 @@ impl Proofs<'_> {
         let token = checked_token(&challenge.token)?;
         let key_authorization = self.account.key.key_authorization(token);
         let domain = authorization.identifier.value.clone();
-        let kind = if challenge.kind == "dns-01" { ChallengeKind::Dns01 } else { ChallengeKind::Http01 };
+        let kind = match challenge.kind.as_str() {
+            "dns-01" => ChallengeKind::Dns01,
+            "tls-alpn-01" => ChallengeKind::TlsAlpn01,
+            _ => ChallengeKind::Http01,
+        };
         let value = match kind {
-            ChallengeKind::Http01 => key_authorization,
+            ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => key_authorization,
             ChallengeKind::Dns01 => sha256_text(key_authorization.as_bytes()),
         };
         Ok(Posted { authorization: url.clone(), domain, token: token.to_owned(), kind, value, at: self.now, there: false })
@@ -236,9 +242,13 @@ impl Proofs<'_> {
 
     async fn put_out(&self, posted: &Posted) -> Result<(), ConnectorError> {
         match posted.kind {
-            ChallengeKind::Http01 => {
-                let expires_at = self.now.saturating_add(ANSWER_LIFE);
-                let answer = HttpAnswer { token: posted.token.clone(), key_authorization: posted.value.clone(), expires_at };
+            ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => {
+                let answer = ChallengeAnswer {
+                    token: posted.token.clone(),
+                    key_authorization: posted.value.clone(),
+                    server_name: (posted.kind == ChallengeKind::TlsAlpn01).then(|| handshake::server_name_of(&posted.domain)),
+                    expires_at: self.now.saturating_add(ANSWER_LIFE),
+                };
                 self.acme.vault()?.publish(&answer).await
             }
             ChallengeKind::Dns01 => dns::writer(self.acme)?.add(&record(posted), self.now).await,

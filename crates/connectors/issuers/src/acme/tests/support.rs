@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::acme::Acme;
 use crate::issuer::{Issued, Issuer as _, Order, Outcome, Ticket};
-use crate::surroundings::{HttpAnswer, KeptAccount, Surroundings, Vault};
+use crate::surroundings::{ChallengeAnswer, KeptAccount, Surroundings, Vault};
 use certctl_connector_core::registry::build_from;
 
 /// A memory that lasts as long as the test.
@@ -85,7 +85,7 @@ impl Vault for Memory {
         self.change(|account| drop(account.next_key.take_if(|staged| staged.expose() == key.expose())));
         Ok(())
     }
-    async fn publish(&self, answer: &HttpAnswer) -> Result<(), ConnectorError> {
+    async fn publish(&self, answer: &ChallengeAnswer) -> Result<(), ConnectorError> {
         self.0.lock().unwrap().answers.insert(answer.token.clone(), answer.key_authorization.clone());
         Ok(())
     }
