@@ -64,8 +64,7 @@ pub(crate) async fn alternate(
 
 /// The row of a product and its limit.
 pub(crate) fn row(workload: impl Into<String>, what: &'static str, [product, limit]: &[Measured; 2], at_least: f64) -> Row {
-    let mut row = product.row(workload).limited(what, limit.rate);
-    row.limit_cpu = Some(limit.server_cpu + limit.postgres_cpu);
+    let row = product.row(workload).beside(what, limit);
     let ratio = row.ratio().unwrap_or_default();
     row.goal(Goal::at_least("ratio", ratio, at_least, ""))
 }
@@ -94,6 +93,11 @@ impl Measured {
 }
 
 impl Row {
+    /// With what was measured of its limit.
+    pub(crate) fn beside(self, what: &'static str, limit: &Measured) -> Self {
+        Self { limit_cpu: Some(limit.server_cpu + limit.postgres_cpu), ..self.limited(what, limit.rate) }
+    }
+
     /// With a limit beside it.
     pub(crate) fn limited(mut self, what: &'static str, rate: f64) -> Self {
         self.limit = Some((what, rate));

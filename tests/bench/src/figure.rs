@@ -74,6 +74,11 @@ impl Row {
         Some(self.rate? / limit.max(1e-9))
     }
 
+    /// How much processor time the limit needs for one, compared with what is needed here. Steadier than [`Row::ratio`] on a busy machine.
+    pub(crate) fn cpu_ratio(&self) -> Option<f64> {
+        Some(self.limit_cpu? / (self.server_cpu? + self.postgres_cpu?).max(1e-9))
+    }
+
     /// Everything about it, for programs.
     pub(crate) fn json(&self) -> Value {
         json!({
@@ -89,6 +94,7 @@ impl Row {
             "limit": self.limit.map(|(what, rate)| json!({"what": what, "rate_per_second": rate})),
             "limit_cpu_ms": self.limit_cpu,
             "ratio": self.ratio(),
+            "cpu_ratio": self.cpu_ratio(),
             "goals": self.goals.iter().map(Goal::json).collect::<Vec<_>>(),
             "note": self.note,
         })

@@ -87,7 +87,7 @@ pub(crate) fn write_page(path: &Path, rows: &[Row], around: &Circumstances) -> R
     }
     page.push_str("\n| ");
     page.push_str(&HEAD.join(" | "));
-    page.push_str(" |\n|---|--:|--:|--:|--:|--:|--:|---|--:|--:|---|\n");
+    page.push_str(" |\n|---|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|---|\n");
     for row in rows {
         page.push_str(&format!("| {} |\n", cells(row).map(|cell| cell.replace('|', "\\|")).join(" | ")));
     }
@@ -129,11 +129,12 @@ fn cells(row: &Row) -> [String; COLUMNS] {
         row.limit.map_or_else(String::new, |(what, rate)| format!("{what}: {}", number(rate))),
         row.limit_cpu.map_or_else(String::new, number),
         row.ratio().map_or_else(String::new, number),
+        row.cpu_ratio().map_or_else(String::new, number),
         goals.join("; "),
     ]
 }
 
-const COLUMNS: usize = 11;
+const COLUMNS: usize = 12;
 const HEAD: [&str; COLUMNS] = [
     "workload",
     "rate /s",
@@ -145,6 +146,7 @@ const HEAD: [&str; COLUMNS] = [
     "limit /s",
     "limit CPU ms",
     "ratio",
+    "CPU ratio",
     "goal",
 ];
 
@@ -170,7 +172,8 @@ const READING: &str = "
   fixed text; `one select` reads one certificate by its id; `same query` runs the statement of the page without counting the whole;
   `one update` and `one commit` write one row in a transaction of its own; `one signature` is ECDSA P-256. Where the limit is no HTTP
   request, it is the same work by the shortest way: one statement, or commits of 200 rows.
-- **ratio**: rate by limit. A missed goal does not make the command fail; a wrong answer does, and a count that is not exact.
+- **ratio**: rate by limit; **CPU ratio**: processor time of the limit by that of the product, which other load on the machine moves less.
+- A missed goal does not make the command fail; a wrong answer does, and a count that is not exact.
 - PostgreSQL runs with its default durability: every commit is synced. The log level of the servers is `warn`.
 - The certificates, agents and audit events are written by bulk statements, as the product itself would have written them.
 ";

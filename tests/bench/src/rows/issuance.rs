@@ -93,7 +93,7 @@ pub(crate) async fn run(world: &World) -> Result<Vec<Row>> {
         )));
     }
     let [_, limit] = &both;
-    let many = many.limited("one commit", limit.rate);
+    let many = many.beside("one commit", limit);
     let ratio = many.ratio().unwrap_or_default();
     let many = many.goal(Goal::at_least("ratio", ratio, 0.5, "")).note(format!("all {issued} versions are stored and audited"));
     let mut waiting = row("issuance by the local CA (P-256), 16 callers who wait for their job", "one commit", &both, 0.5);
