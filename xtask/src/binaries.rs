@@ -31,6 +31,11 @@ impl Binaries {
         self.named("certctl")
     }
 
+    /// `certctl-bench`.
+    pub(crate) fn bench(&self) -> Result<&Path, Failure> {
+        self.named("certctl-bench")
+    }
+
     fn named(&self, name: &str) -> Result<&Path, Failure> {
         let found = self.built.get(name).map(PathBuf::as_path);
         found.ok_or_else(|| Failure::new(format!("cargo built no program named {name}")))
@@ -40,8 +45,13 @@ impl Binaries {
 /// Builds every program of the workspace. Always the whole workspace, because a build of a single package chooses other features and
 /// would compile the dependencies a second time.
 pub(crate) fn build() -> Result<Binaries, Failure> {
+    build_some(&["--workspace"])
+}
+
+/// Builds what these words choose: packages, and perhaps another profile.
+pub(crate) fn build_some(chosen: &[&str]) -> Result<Binaries, Failure> {
     let mut cargo = command("cargo");
-    cargo.args(["build", "--workspace", "--bins", "--message-format", "json-render-diagnostics"]);
+    cargo.arg("build").args(chosen).args(["--bins", "--message-format", "json-render-diagnostics"]);
     let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(|error| Failure::new("cannot start cargo").because(error))?;
     let mut built = BTreeMap::new();
     if let Some(output) = child.stdout.take() {

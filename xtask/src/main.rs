@@ -1,5 +1,6 @@
 //! The project's own commands, run as `cargo xtask <command>`; each one does the same on every machine and in CI.
 
+mod bench;
 mod binaries;
 mod codegen;
 mod demo;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// Check the rules of the house: walls, links, generated files, banned words and crates
     Tidy(tidy::Args),
+    /// Measure the server under load, each workload beside a limit of the same run
+    Bench(bench::Args),
     /// Write the generated reference pages under docs/reference
     Codegen(codegen::Args),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
     match outcome {

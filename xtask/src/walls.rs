@@ -16,7 +16,7 @@ pub(crate) struct Confined {
 }
 
 /// Who may call whom. The test kit may also be a dev-dependency of anybody.
-pub(crate) const ROOMS: [Room; 15] = [
+pub(crate) const ROOMS: [Room; 16] = [
     Room { name: DOMAIN, may_call: &[] },
     Room { name: PKI, may_call: &[DOMAIN] },
     Room { name: API, may_call: &[DOMAIN] },
@@ -31,15 +31,16 @@ pub(crate) const ROOMS: [Room; 15] = [
     Room { name: CLI, may_call: &[DOMAIN, API] },
     Room { name: TESTKIT, may_call: &[DOMAIN, API] },
     Room { name: E2E, may_call: &[DOMAIN, API, TESTKIT] },
+    Room { name: BENCH, may_call: &[] },
     Room { name: XTASK, may_call: &[] },
 ];
 
 /// What is not for everybody.
 pub(crate) const CONFINED: [Confined; 3] = [
-    Confined { crates: &["sqlx"], rooms: &[STORE, TESTKIT], why: "SQL lives in the store" },
+    Confined { crates: &["sqlx"], rooms: &[STORE, TESTKIT, BENCH], why: "SQL lives in the store" },
     Confined {
         crates: &["axum", "hyper", "hyper-util", "http", "http-body-util", "tower", "tower-http", "utoipa-axum"],
-        rooms: &[SERVER],
+        rooms: &[SERVER, BENCH],
         why: "only the server speaks HTTP as a server; an engine that sees HTTP types can serve nothing else",
     },
     Confined {
@@ -66,6 +67,7 @@ pub(crate) const AGENT: &str = "certctl-agent";
 pub(crate) const CLI: &str = "certctl-cli";
 pub(crate) const TESTKIT: &str = "certctl-testkit";
 pub(crate) const E2E: &str = "certctl-e2e";
+pub(crate) const BENCH: &str = "certctl-bench";
 pub(crate) const XTASK: &str = "xtask";
 
 #[cfg(test)]
