@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use certctl_connector_core::{ConnectorError, Retry, fault};
 use certctl_domain::audit::{Audit, AuditCategory};
+use certctl_domain::auth::ActorKind;
 use certctl_domain::certificate::{Certificate, CertificateStatus, Version, VersionState};
 use certctl_domain::ids::Id as _;
 use certctl_domain::issuer::Issuer;
@@ -116,7 +117,11 @@ pub async fn start_for(
                 }
                 started.push(row.job);
             }
-            Err(existing) => started.extend(jobs::get_for_update(tx, &existing).await?.map(|row| row.job)),
+            Err(existing) => {
+                if let Some(row) = jobs::get_for_update(tx, &existing).await? {
+                    started.push(at_once(ctx, tx, row).await?);
+                }
+            }
         }
     }
     tx.wake(Topic::Progress);
@@ -130,6 +135,18 @@ pub async fn start_for(
     new.next_try_at = Some(now.saturating_add(within_life(renewal::LOOK_AGAIN, certificate.expires_at, now)));
     let new = certificates::write_state(tx, certificate, new).await?;
     Ok((new, true, started))
+}
+
+/// A job that is under way already. What waits to be tried again is tried at once when a person asks: they may have mended what was wrong.
+async fn at_once(ctx: &Ctx, tx: &mut WriteTx, mut row: JobRow) -> Result<Job> {
+    let waits = matches!(row.job.status, JobStatus::Pending | JobStatus::AwaitingCSR) && row.lease_holder.is_none();
+    if waits && row.job.scheduled_at > ctx.now() && ctx.kind() != ActorKind::System {
+        row.job.scheduled_at = ctx.now();
+        row.job.updated_at = ctx.now();
+        jobs::update(tx, row.job.status, &row).await?;
+        tx.wake(row.job.agent_id.clone().filter(|_| row.worker != SERVER).map_or(Topic::Jobs, Topic::Agent));
+    }
+    Ok(row.job)
 }
 
 /// Ends every open job of a certificate.

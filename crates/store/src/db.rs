@@ -11,7 +11,7 @@ use certctl_domain::time::Timestamp;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::types::Json;
-use sqlx::{Arguments as _, AssertSqlSafe, ColumnIndex, Decode, Postgres, Row as _, Sqlite, Transaction, Type};
+use sqlx::{Arguments as _, AssertSqlSafe, ColumnIndex, Connection as _, Decode, Postgres, Row as _, Sqlite, Transaction, Type};
 use time::OffsetDateTime;
 
 use crate::error::StoreError;
@@ -370,7 +370,14 @@ impl Db {
             .pragma("wal_autocheckpoint", "1000");
         let pool = || SqlitePoolOptions::new().acquire_timeout(options.acquire_timeout).idle_timeout(None).max_lifetime(None);
         // The writer first: connections that only read cannot make the file.
-        let writer = pool().max_connections(1).connect_with(connect.clone()).await?;
+        // A full disk has SQLite end a transaction by itself, after which the driver counts it as open for ever: such a connection is closed.
+        let writer = pool().max_connections(1).after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        });
+        let writer = writer.connect_with(connect.clone()).await?;
         let readers = pool().max_connections(options.max_connections.clamp(1, 32)).connect_with(connect.read_only(true)).await?;
         Ok(Self::Sqlite { writer, readers })
     }

@@ -9,6 +9,7 @@ mod algorithms;
 mod bad_input;
 mod cli;
 mod databases;
+mod disks;
 mod faults;
 mod harness;
 mod imported_ca;

@@ -9,7 +9,7 @@ use certctl_testkit::wait_until;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{Cli, Home, LONG, Process, Ran, Server, command, product, read, run, run_with_input};
+use super::{Cli, Home, LONG, Process, Ran, Server, command, in_own_mounts, product, read, run, run_with_input};
 
 /// An agent; it runs or it does not.
 pub(crate) struct Agent {
@@ -72,8 +72,18 @@ impl Agent {
 
     /// Starts it with further variables.
     pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
+        self.start_as(|words| words.iter().map(ToString::to_string).collect(), variables);
+    }
+
+    /// Starts it in mounts of its own.
+    pub(crate) fn start_in_own_mounts(&mut self, script: &str) {
+        self.start_as(|words| in_own_mounts(script, words), &[]);
+    }
+
+    fn start_as(&mut self, words: impl FnOnce(&[&str]) -> Vec<String>, variables: &[(&str, &str)]) {
         let program = product("certctl-agent");
-        let words = [program.to_str().unwrap(), "run", "--log-level", "debug"];
+        let words = words(&[program.to_str().unwrap(), "run", "--log-level", "debug"]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let name = format!("agent-{}", self.name);
         self.process = Some(Process::start(&self.home, &name, &words, Signal::SIGKILL, |command| {
             command.env("CERTCTL_AGENT_STATE_DIR", &self.state).envs(variables.iter().copied());

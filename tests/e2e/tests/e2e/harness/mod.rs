@@ -30,7 +30,7 @@ pub(crate) use home::Home;
 pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{Openssl, fingerprint_of};
 pub(crate) use ports::free_port;
-pub(crate) use process::{Process, Ran, command, product, run, run_with_input};
+pub(crate) use process::{Process, Ran, command, in_own_mounts, product, run, run_with_input};
 pub(crate) use server::{Server, Setup};
 pub(crate) use wire::{Cut, Wire};
 pub(crate) use world::{Site, World};

@@ -30,6 +30,14 @@ pub(crate) fn command(home: &Home, program: impl AsRef<Path>) -> Command {
     command
 }
 
+/// The words that start a program in mounts of its own, which a shell script makes first; nobody else sees them.
+pub(crate) fn in_own_mounts(script: &str, words: &[&str]) -> Vec<String> {
+    let unshare = require_program("unshare");
+    let script = format!("{script}\nexec \"$0\" \"$@\"");
+    let before = [unshare.to_str().unwrap(), "--map-root-user", "--mount", "--", "sh", "-ec", &script];
+    before.iter().chain(words).map(ToString::to_string).collect()
+}
+
 /// A program that runs beside the test.
 pub(crate) struct Process {
     name: String,
@@ -56,6 +64,13 @@ impl Process {
     /// Its process id.
     pub(crate) fn pid(&self) -> i32 {
         self.pid.as_raw()
+    }
+
+    /// Runs a shell script among the mounts of a program that has its own.
+    pub(crate) async fn among_its_mounts(&self, home: &Home, script: &str) {
+        let mut nsenter = command(home, require_program("nsenter"));
+        nsenter.args(["--target", &self.pid.to_string(), "--user", "--mount", "--preserve-credentials", "--", "sh", "-c", script]);
+        run(&mut nsenter).await.ok();
     }
 
     /// Sends it a signal.

@@ -10,7 +10,7 @@ use certctl_testkit::{Database, wait_for};
 use nix::sys::signal::Signal;
 use tokio::process::Command;
 
-use super::{Api, Home, LONG, Process, Ran, command, free_port, product, read, run, write};
+use super::{Api, Home, LONG, Process, Ran, command, free_port, in_own_mounts, product, read, run, write};
 
 /// With which settings a server starts.
 #[derive(Debug, Clone)]
@@ -153,9 +153,26 @@ impl Server {
         self.process.ended(within).await
     }
 
+    /// Starts it again in mounts of its own.
+    pub(crate) async fn start_again_in_own_mounts(&mut self, script: &str) {
+        let program = product("certctl-server");
+        let words = in_own_mounts(script, &[program.to_str().unwrap()]);
+        self.process = Self::spawn_as(&self.home, &self.setup, &words.iter().map(String::as_str).collect::<Vec<_>>());
+        self.ready().await;
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     fn spawn(home: &Home, setup: &Setup) -> Process {
         let program = product("certctl-server");
-        Process::start(home, &setup.name, &[program.to_str().unwrap()], Signal::SIGKILL, |command| setup.apply(command))
+        Self::spawn_as(home, setup, &[program.to_str().unwrap()])
+    }
+
+    fn spawn_as(home: &Home, setup: &Setup, words: &[&str]) -> Process {
+        Process::start(home, &setup.name, words, Signal::SIGKILL, |command| setup.apply(command))
     }
 }
 
