@@ -78,7 +78,7 @@ pub async fn reject(ctx: &Ctx, id: &JobId, reason: &str) -> Result<Job> {
 
 async fn waiting(ctx: &Ctx, id: &JobId) -> Result<(WriteTx, jobs::JobRow)> {
     let mut tx = ctx.write().await?;
-    let found = crate::jobs::with_certificate(ctx, &mut tx, id).await?;
+    let found = crate::jobs::with_certificate(&mut tx, id).await?;
     let (row, _) = found.filter(|(_, certificate)| certificate.is_within(ctx)).ok_or_else(|| Error::not_found("job", id))?;
     if row.job.status != JobStatus::AwaitingApproval {
         return Err(Error::conflict(

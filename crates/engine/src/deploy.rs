@@ -150,7 +150,7 @@ pub async fn report(ctx: &Ctx, agent: &AgentId, id: &JobId, progress: Progress, 
     let found = match progress {
         Progress::Running => jobs::get_for_update(&mut tx, id).await?.map(|row| (row, None)),
         Progress::Completed | Progress::Failed => {
-            crate::jobs::with_certificate(ctx, &mut tx, id).await?.map(|(row, certificate)| (row, Some(certificate)))
+            crate::jobs::with_certificate(&mut tx, id).await?.map(|(row, certificate)| (row, Some(certificate)))
         }
     };
     let (row, certificate) =

@@ -149,12 +149,12 @@ pub async fn reap(ctx: &Ctx) -> Result<usize> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn with_certificate(ctx: &Ctx, tx: &mut WriteTx, id: &JobId) -> Result<Option<(JobRow, Certificate)>> {
+pub async fn with_certificate(tx: &mut WriteTx, id: &JobId) -> Result<Option<(JobRow, Certificate)>> {
     // Which certificate it belongs to never changes.
-    let Some(found) = jobs::get(ctx.store().db(), id).await? else {
+    let Some(certificate) = jobs::certificate_of(tx, id).await? else {
         return Ok(None);
     };
-    let certificate = table::get_for_update::<Certificate>(tx, &found.job.certificate_id).await?;
+    let certificate = table::get_for_update::<Certificate>(tx, &certificate).await?;
     Ok(jobs::get_for_update(tx, id).await?.zip(certificate))
 }
 
@@ -209,7 +209,7 @@ pub async fn list(ctx: &Ctx, query: &ListQuery) -> Result<Page<Job>> {
 pub async fn cancel(ctx: &Ctx, id: &JobId) -> Result<Job> {
     get(ctx, id).await?;
     let mut tx = ctx.write().await?;
-    let (mut row, _) = with_certificate(ctx, &mut tx, id).await?.ok_or_else(|| Error::not_found("job", id))?;
+    let (mut row, _) = with_certificate(&mut tx, id).await?.ok_or_else(|| Error::not_found("job", id))?;
     let old = row.job.status;
     let why = format!("cancelled by {}", ctx.actor());
     row.job =

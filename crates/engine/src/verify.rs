@@ -77,7 +77,7 @@ pub async fn run(ctx: &Ctx, row: JobRow) -> Result<()> {
     let expected = row.job.verification.as_ref().map(|verification| verification.expected_fingerprint.clone()).unwrap_or_default();
     let witness = look(ctx, &row.job, &places, &expected).await?;
     let mut tx = ctx.write().await?;
-    let Some((mut row, certificate)) = crate::jobs::with_certificate(ctx, &mut tx, &row.job.id)
+    let Some((mut row, certificate)) = crate::jobs::with_certificate(&mut tx, &row.job.id)
         .await?
         .filter(|(now, _)| now.job.fence == row.job.fence && now.job.status == JobStatus::Running)
     else {

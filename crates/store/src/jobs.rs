@@ -156,6 +156,14 @@ pub async fn get_for_update(tx: &mut WriteTx, id: &JobId) -> Result<Option<JobRo
     tx.fetch_optional(statement).await?.map(|row| read(&row)).transpose()
 }
 
+/// The certificate that a job belongs to; nothing is locked.
+///
+/// # Errors
+/// When the database fails.
+pub async fn certificate_of(tx: &mut WriteTx, id: &JobId) -> Result<Option<CertificateId>, StoreError> {
+    tx.fetch_optional(sql("SELECT certificate_id FROM jobs WHERE id = $1").bind(id)).await?.map(|row| row.id("certificate_id")).transpose()
+}
+
 /// One page of what `reach` allows to see.
 ///
 /// # Errors
