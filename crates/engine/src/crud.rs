@@ -220,7 +220,7 @@ async fn finish<N: Managed>(mut tx: WriteTx, action: &'static str, noun: &N, nam
             0
         };
         if delta != 0 {
-            tx.count(counter, delta).await?;
+            tx.count(counter, delta);
         }
     }
     let audit = Audit::new(N::CATEGORY, action, N::KIND, noun.id()).with("name", name).with("revision", noun.revision());

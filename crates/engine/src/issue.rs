@@ -380,7 +380,7 @@ async fn store_version(ctx: &Ctx, row: &JobRow, order: &Order, chain: &Chain, is
     })
     .await?;
     deploy::start_of(ctx, &mut tx, &version, "a new version was issued").await?;
-    tx.count("certificates.issued", 1).await?;
+    tx.count("certificates.issued", 1);
     let message = format!("{} was issued until {}", certificate.name, version.not_after);
     let payload =
         Map::from_iter([("serial_number".to_owned(), json!(version.serial_number)), ("not_after".to_owned(), json!(version.not_after))]);
@@ -500,7 +500,7 @@ pub async fn note_failure(
     new.hint = error.advice().map(str::to_owned);
     new.next_try_at = Some(again);
     let new = certificates::write_state(tx, old, new).await?;
-    tx.count("certificates.failures", 1).await?;
+    tx.count("certificates.failures", 1);
     if new.failures == policy.max_retries.max(1) {
         let message = format!("{} could not be issued {} times in a row: {text}", new.name, new.failures);
         let payload = Map::from_iter([("error".to_owned(), json!(text)), ("next_try_at".to_owned(), json!(again))]);

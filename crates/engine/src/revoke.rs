@@ -109,7 +109,7 @@ async fn revoke_version(ctx: &Ctx, tx: &mut WriteTx, mut version: Version, reaso
     if !certificates::revoke_version(tx, &version, &revocation).await? {
         return Ok(None);
     }
-    tx.count("certificates.revoked", 1).await?;
+    tx.count("certificates.revoked", 1);
     version.revoked_at = Some(now);
     version.revocation_reason = Some(reason);
     Ok(Some(version))

@@ -122,8 +122,9 @@ pub async fn insert(tx: &mut WriteTx, agent: &Agent, secret_hash: &str) -> Resul
     values.push(Value::from(secret_hash));
     statement.push_rows([values]);
     tx.execute(statement).await?;
-    tx.count("agents", 1).await?;
-    tx.count(&status_counter(agent.status.as_str()), 1).await
+    tx.count("agents", 1);
+    tx.count(&status_counter(agent.status.as_str()), 1);
+    Ok(())
 }
 
 /// Gives the identity of an enrolling agent to the one of that name that was registered ahead and has none; `None` when there is no such.
@@ -149,8 +150,8 @@ pub async fn adopt(tx: &mut WriteTx, agent: &Agent, secret_hash: &str) -> Result
     }
     statement.push(" WHERE id = ").push_bind(&adopted.id);
     tx.execute(statement).await?;
-    tx.count(&status_counter(registered.status.as_str()), -1).await?;
-    tx.count(&status_counter(adopted.status.as_str()), 1).await?;
+    tx.count(&status_counter(registered.status.as_str()), -1);
+    tx.count(&status_counter(adopted.status.as_str()), 1);
     Ok(Some(adopted))
 }
 
@@ -179,8 +180,8 @@ pub async fn retire(tx: &mut WriteTx, id: &AgentId, reason: &str) -> Result<bool
             .bind(reason),
     )
     .await?;
-    tx.count("agents", -1).await?;
-    tx.count(&status_counter(&status), -1).await?;
+    tx.count("agents", -1);
+    tx.count(&status_counter(&status), -1);
     Ok(true)
 }
 
@@ -219,8 +220,8 @@ pub async fn mark_offline(tx: &mut WriteTx, before: Timestamp, limit: i64) -> Re
     for row in rows {
         let id: AgentId = row.id("id")?;
         tx.execute(sql("UPDATE agents SET status = 'Offline' WHERE id = $1").bind(&id)).await?;
-        tx.count(&status_counter(&row.text("status")?), -1).await?;
-        tx.count(&status_counter("Offline"), 1).await?;
+        tx.count(&status_counter(&row.text("status")?), -1);
+        tx.count(&status_counter("Offline"), 1);
         lost.push((id, row.text("name")?));
     }
     Ok(lost)

@@ -153,7 +153,8 @@ pub async fn write_relations(tx: &mut WriteTx, old: Option<&Certificate>, new: &
         statement.push_rows(new.target_ids.iter().map(|target| vec![Value::from(&new.id), Value::from(target)]));
         tx.execute(statement).await?;
     }
-    count_status(tx, old.map(|old| old.status), Some(new.status)).await
+    count_status(tx, old.map(|old| old.status), Some(new.status));
+    Ok(())
 }
 
 /// Writes a changed state of a certificate: its revision grows, its status is counted.
@@ -164,25 +165,21 @@ pub async fn write_state(tx: &mut WriteTx, old: &Certificate, mut new: Certifica
     new.revision = old.revision + 1;
     new.updated_at = tx.now();
     table::update(tx, &new).await?;
-    count_status(tx, Some(old.status), Some(new.status)).await?;
+    count_status(tx, Some(old.status), Some(new.status));
     Ok(new)
 }
 
 /// Moves one certificate from one status counter to another.
-///
-/// # Errors
-/// When the database fails.
-pub async fn count_status(tx: &mut WriteTx, from: Option<CertificateStatus>, to: Option<CertificateStatus>) -> Result<(), StoreError> {
+fn count_status(tx: &mut WriteTx, from: Option<CertificateStatus>, to: Option<CertificateStatus>) {
     if from == to {
-        return Ok(());
+        return;
     }
     if let Some(from) = from {
-        tx.count(&status_counter(from), -1).await?;
+        tx.count(&status_counter(from), -1);
     }
     if let Some(to) = to {
-        tx.count(&status_counter(to), 1).await?;
+        tx.count(&status_counter(to), 1);
     }
-    Ok(())
 }
 
 /// The ids of certificates about which something is to be decided at `now`, oldest first.

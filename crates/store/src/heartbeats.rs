@@ -145,7 +145,7 @@ async fn write_agents(store: &Store, beats: &[(AgentId, Beat)], now: Timestamp, 
         flushed.agents += 1;
     }
     for (counter, delta) in changed.into_iter().filter(|(_, delta)| *delta != 0) {
-        tx.count(&counter, delta).await?;
+        tx.count(&counter, delta);
     }
     tx.commit_housekeeping("heartbeats.flush").await
 }

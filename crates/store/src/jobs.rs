@@ -103,8 +103,8 @@ pub async fn insert(tx: &mut WriteTx, row: &JobRow) -> Result<Result<(), JobId>,
     ));
     statement.push_rows([values_of(row)?]);
     tx.execute(statement).await?;
-    tx.count("jobs", 1).await?;
-    tx.count(&status_counter(row.job.status), 1).await?;
+    tx.count("jobs", 1);
+    tx.count(&status_counter(row.job.status), 1);
     Ok(Ok(()))
 }
 
@@ -129,11 +129,11 @@ pub async fn update(tx: &mut WriteTx, old: JobStatus, row: &JobRow) -> Result<()
         return Err(StoreError::Stale);
     }
     if old != row.job.status {
-        tx.count(&status_counter(old), -1).await?;
-        tx.count(&status_counter(row.job.status), 1).await?;
+        tx.count(&status_counter(old), -1);
+        tx.count(&status_counter(row.job.status), 1);
         if row.job.status.is_over() {
             // Monotonic, for rates: the gauge above falls when old jobs are pruned.
-            tx.count(&format!("jobs.ended.{}.{}", row.job.kind.as_str(), row.job.status.as_str()), 1).await?;
+            tx.count(&format!("jobs.ended.{}.{}", row.job.kind.as_str(), row.job.status.as_str()), 1);
         }
     }
     Ok(())

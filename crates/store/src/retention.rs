@@ -110,9 +110,9 @@ async fn remove_jobs(store: &Store, now: Timestamp, ids: Vec<Value>) -> Result<u
     if removed == 0 {
         return Ok(0);
     }
-    tx.count("jobs", -removed).await?;
+    tx.count("jobs", -removed);
     for (status, n) in by_status {
-        tx.count(&format!("jobs.status.{status}"), -n).await?;
+        tx.count(&format!("jobs.status.{status}"), -n);
     }
     tx.commit_housekeeping("retention.jobs").await?;
     Ok(removed.unsigned_abs())

@@ -1,5 +1,6 @@
 //! The store itself: reading, and transactions that cannot be committed without saying what they did.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use certctl_domain::auth::ActorKind;
 use certctl_domain::ids::{AuditId, Id};
 use certctl_domain::time::Timestamp;
 
-use crate::db::{Db, OpenOptions, Tx, sql};
+use crate::db::{Db, OpenOptions, Tx, Value, sql};
 use crate::error::StoreError;
 use crate::secrets::Keyring;
 use crate::wake::{Shared, Topic, Wake};
@@ -48,6 +49,7 @@ pub struct WriteTx {
     who: Who,
     topics: Vec<Topic>,
     audits: Vec<Audit>,
+    counts: BTreeMap<String, i64>,
 }
 
 impl Who {
@@ -93,7 +95,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn write(&self, who: Who) -> Result<WriteTx, StoreError> {
         let tx = self.inner.db.begin().await?;
-        Ok(WriteTx { tx, store: self.clone(), who, topics: Vec::new(), audits: Vec::new() })
+        Ok(WriteTx { tx, store: self.clone(), who, topics: Vec::new(), audits: Vec::new(), counts: BTreeMap::new() })
     }
 
     /// A new identifier.
@@ -138,13 +140,9 @@ impl WriteTx {
         self.audits.push(audit);
     }
 
-    /// Changes a fleet counter; folded into the total by a task, so that no two transactions meet on one row.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn count(&mut self, name: &str, delta: i64) -> Result<(), StoreError> {
-        self.tx.execute(sql("INSERT INTO counter_deltas (name, delta) VALUES ($1, $2)").bind(name).bind(delta)).await?;
-        Ok(())
+    /// Changes a fleet counter with the commit; folded into the total by a task, so that no two transactions meet on one row.
+    pub fn count(&mut self, name: &str, delta: i64) {
+        *self.counts.entry(name.to_owned()).or_default() += delta;
     }
 
     /// Commits a change that somebody could ask about later, with its audit entry.
@@ -187,7 +185,14 @@ impl WriteTx {
         self.finish().await
     }
 
-    async fn finish(self) -> Result<(), StoreError> {
+    async fn finish(mut self) -> Result<(), StoreError> {
+        // All of them in one statement; what was counted up and down again is nothing.
+        let counts: Vec<_> = std::mem::take(&mut self.counts).into_iter().filter(|(_, delta)| *delta != 0).collect();
+        if !counts.is_empty() {
+            let mut statement = sql("INSERT INTO counter_deltas (name, delta) VALUES ");
+            statement.push_rows(counts.into_iter().map(|(name, delta)| vec![Value::from(name), Value::from(delta)]));
+            self.tx.execute(statement).await?;
+        }
         self.tx.commit().await?;
         for topic in self.topics {
             self.store.inner.wake.send(topic);

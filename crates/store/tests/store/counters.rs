@@ -13,10 +13,11 @@ both_databases! {
         assert_eq!(counters::read(store.db(), "a").await.unwrap(), 0);
         let mut tx = store.write(alice()).await.unwrap();
         for (name, delta) in [("a", 3), ("a", -1), ("a.b", 5), ("b", 1), ("b", -1)] {
-            tx.count(name, delta).await.unwrap();
+            tx.count(name, delta);
         }
         tx.commit(entry()).await.unwrap();
-        for folded in [5, 0] {
+        // One transaction leaves one change of each counter.
+        for folded in [2, 0] {
             assert_eq!(counters::read(store.db(), "a").await.unwrap(), 2);
             let all = counters::read_all(store.db(), "").await.unwrap();
             assert_eq!((all["a"], all["a.b"], all.get("b").copied().unwrap_or(0)), (2, 5, 0));
@@ -31,9 +32,9 @@ both_databases! {
 
     async fn many_deltas_are_folded_in_batches(store: TestStore) {
         let mut tx = store.write(alice()).await.unwrap();
-        for _ in 0..2_500 {
-            tx.count("a", 1).await.unwrap();
-        }
+        let mut changes = certctl_store::db::sql("INSERT INTO counter_deltas (name, delta) VALUES ");
+        changes.push_rows((0..2_500).map(|_| vec!["a".into(), 1_i64.into()]));
+        tx.execute(changes).await.unwrap();
         tx.commit(entry()).await.unwrap();
         assert_eq!(counters::fold(&store, at(1)).await.unwrap(), 2_500);
         assert_eq!(counters::read(store.db(), "a").await.unwrap(), 2_500);
@@ -47,8 +48,8 @@ both_databases! {
             writers.spawn(async move {
                 for i in 0..25 {
                     let mut tx = store.write(alice()).await.unwrap();
-                    tx.count("all", 1).await.unwrap();
-                    tx.count(if (writer + i) % 2 == 0 { "even" } else { "odd" }, 2).await.unwrap();
+                    tx.count("all", 1);
+                    tx.count(if (writer + i) % 2 == 0 { "even" } else { "odd" }, 2);
                     tx.commit(entry()).await.unwrap();
                 }
             });

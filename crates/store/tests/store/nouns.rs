@@ -94,7 +94,7 @@ both_databases! {
     async fn a_transaction_that_is_not_committed_changes_nothing(store: TestStore) {
         let mut tx = store.write(alice()).await.unwrap();
         table::insert(&mut tx, &team("t-1", "Platform")).await.unwrap();
-        tx.count("teams", 1).await.unwrap();
+        tx.count("teams", 1);
         drop(tx);
         assert_eq!(table::get::<Team>(store.db(), &id("t-1")).await.unwrap(), None);
         assert_eq!(certctl_store::counters::read(store.db(), "teams").await.unwrap(), 0);

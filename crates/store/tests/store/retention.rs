@@ -90,8 +90,8 @@ async fn job(store: &Store, id: &str, certificate: &str, day: i64, over: Option<
     )
     .await
     .unwrap();
-    tx.count("jobs", 1).await.unwrap();
-    tx.count(&format!("jobs.status.{status}"), 1).await.unwrap();
+    tx.count("jobs", 1);
+    tx.count(&format!("jobs.status.{status}"), 1);
     tx.commit(entry()).await.unwrap();
 }
 
