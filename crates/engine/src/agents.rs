@@ -390,12 +390,19 @@ pub async fn submit_csr(ctx: &Ctx, id: &AgentId, submission: Submission<'_>) -> 
             && matches!(row.job.kind, JobKind::Issuance | JobKind::Renewal)
             && job.is_none_or(|job| row.job.id == *job)
     });
-    let row = mine.ok_or_else(|| {
-        Error::not_found("open job for a CSR of certificate", certificate).hint("poll for work: the job may have been cancelled")
-    })?;
+    let Some(row) = mine else {
+        // The same request may come once more when the job is done already: its first answer was lost.
+        let done = match job {
+            Some(job) => jobs::get_for_update(&mut tx, job).await?,
+            None => None,
+        };
+        return done.filter(|row| row.job.agent_id.as_ref() == Some(id) && is_same_csr(row, csr_pem)).map(|row| row.job.id).ok_or_else(
+            || Error::not_found("open job for a CSR of certificate", certificate).hint("poll for work: the job may have been cancelled"),
+        );
+    };
     if row.job.status != JobStatus::AwaitingCSR {
         // The same request that comes twice after a broken connection is fine.
-        if row.csr_pem.as_deref().map(str::trim) == Some(csr_pem.trim()) {
+        if is_same_csr(&row, csr_pem) {
             return Ok(row.job.id);
         }
         return Err(Error::conflict("job_state", format!("job {} is {} and takes no CSR", row.job.id, row.job.status.as_str())));
@@ -412,6 +419,10 @@ pub async fn submit_csr(ctx: &Ctx, id: &AgentId, submission: Submission<'_>) -> 
     tx.commit(audit).await?;
     fault::point("csr.taken");
     Ok(row.job.id)
+}
+
+fn is_same_csr(row: &JobRow, csr_pem: &str) -> bool {
+    row.csr_pem.as_deref().map(str::trim) == Some(csr_pem.trim())
 }
 
 /// The version an agent is to put in place: only one whose key it holds.

@@ -52,6 +52,7 @@ both_databases! {
         // The same once more is fine; another one is not.
         calls.post(&csr_path, &with(older + 1)).await.is(202);
         world.cli.run(&["jobs", "wait", &job]).await.ok();
+        calls.post(&csr_path, &with(older + 1)).await.is(202);
 
         let work = calls.get(&format!("/api/v1/agents/{id}/work?wait=20")).await.is(200).json();
         let deployment = work["jobs"].as_array().unwrap().iter().find(|job| job["type"] == "Deployment").unwrap().clone();
