@@ -30,8 +30,7 @@ impl Holders {
     /// From the agents beside enabled targets, and all versions in use.
     #[must_use]
     pub fn new(certificate: &Certificate, live: BTreeSet<AgentId>, mut versions: Vec<Version>) -> Self {
-        let able: BTreeSet<Holder> =
-            if certificate.target_ids.is_empty() { BTreeSet::from([None]) } else { live.into_iter().map(Some).collect() };
+        let able = able(certificate, live);
         if versions.iter().any(|version| able.contains(&version.agent_id)) {
             versions.retain(|version| able.contains(&version.agent_id));
         }
@@ -66,6 +65,12 @@ impl Holders {
     }
 }
 
+/// Those who can make a key now, of the agents beside enabled targets. Nobody, where every target is disabled or its agent retired.
+#[must_use]
+pub fn able(certificate: &Certificate, live: BTreeSet<AgentId>) -> BTreeSet<Holder> {
+    if certificate.target_ids.is_empty() { BTreeSet::from([None]) } else { live.into_iter().map(Some).collect() }
+}
+
 /// After it may have changed who holds keys: ends what is under way for those who do so no more, and takes what they hold out of use as
 /// soon as somebody who does holds a version. Gives the certificate as it is then.
 ///
@@ -76,7 +81,7 @@ pub async fn changed(ctx: &Ctx, tx: &mut WriteTx, certificate: &Certificate, why
         return Ok(certificate.clone());
     }
     let live = certificates::live_targets(tx, &certificate.id).await?;
-    let able = Holders::of(tx, certificate).await?.able;
+    let able = able(certificate, live.iter().map(|(_, agent)| agent.clone()).collect());
     let mut ended = 0;
     for mut row in jobs::open_of_certificate(tx, &certificate.id).await? {
         let wanted = match row.job.kind {

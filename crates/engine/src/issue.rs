@@ -41,7 +41,8 @@ pub async fn start(
     kind: JobKind,
     why: &str,
 ) -> Result<(Certificate, bool, Vec<Job>)> {
-    let able = Holders::of(tx, certificate).await?.able;
+    let live = certificates::live_targets(tx, &certificate.id).await?.into_iter().map(|(_, agent)| agent).collect();
+    let able = holders::able(certificate, live);
     // Where no target can be served, somebody may bring a CSR.
     let agents = if able.is_empty() { BTreeSet::from([None]) } else { able };
     start_for(ctx, tx, certificate, (kind, why), agents).await

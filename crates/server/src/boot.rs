@@ -16,8 +16,8 @@ use certctl_store::secrets::Keyring;
 use certctl_store::{OpenOptions, Store, StoreError, leases, migrate};
 
 use crate::config::{Config, DatabaseSettings, RetentionSettings, Synchronous};
-use crate::http01::Http01;
-use crate::listener::{BindError, Drain, Listener, ListenerLimits, PlainListener};
+use crate::http01;
+use crate::listener::{BindError, Drain, Listener, ListenerLimits, PlainListener, SmallListener};
 use crate::metrics::{RequestMetrics, Sources};
 use crate::platform_tls;
 use crate::private_file::{self, FileError};
@@ -27,7 +27,7 @@ use crate::routes;
 use crate::shutdown::{Shutdown, Signals, Stages, StopReason, TaskGroup};
 use crate::state::{App, AppState, Invitation, Limits, Version};
 use crate::tls::{PairFiles, ReloadingTls, TlsError, TlsOptions, TlsWatcher};
-use crate::tls_alpn01::TlsAlpn01;
+use crate::tls_alpn01;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -162,8 +162,8 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     };
     let listener = Listener::bind(&config.server.listen, Arc::clone(&tls), limits)?;
     let published = PlainListener::bind(&config.pki.http_listen)?;
-    let http01 = Http01::bind(&config.acme.http01_listen).await?;
-    let tls_alpn01 = TlsAlpn01::bind(&config.acme.tls_alpn01_listen).await?;
+    let http_challenges = SmallListener::bind(&config.acme.http01_listen)?;
+    let tls_challenges = SmallListener::bind(&config.acme.tls_alpn01_listen)?;
     let addresses: Vec<String> = listener.addresses().iter().map(ToString::to_string).collect();
     private_file::write(&data_dir.join("addresses"), addresses.join("\n").as_bytes())?;
 
@@ -200,13 +200,13 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         tracing::info!(addresses = ?published.addresses(), "revocation lists, OCSP and CA certificates are served over plain HTTP");
         tasks.spawn_service("published", published.serve(revocation, stop.clone()));
     }
-    if !http01.addresses().is_empty() {
-        tracing::info!(addresses = ?http01.addresses(), "HTTP challenges are answered");
-        tasks.spawn_service("http01", http01.serve(Arc::clone(&engine), stop.clone()));
+    if !http_challenges.addresses().is_empty() {
+        tracing::info!(addresses = ?http_challenges.addresses(), "HTTP challenges are answered");
+        tasks.spawn_service("http01", http01::serve(http_challenges, Arc::clone(&engine), stop.clone()));
     }
-    if !tls_alpn01.addresses().is_empty() {
-        tracing::info!(addresses = ?tls_alpn01.addresses(), "TLS challenges are answered");
-        tasks.spawn_service("tls_alpn01", tls_alpn01.serve(Arc::clone(&engine), stop.clone()));
+    if !tls_challenges.addresses().is_empty() {
+        tracing::info!(addresses = ?tls_challenges.addresses(), "TLS challenges are answered");
+        tasks.spawn_service("tls_alpn01", tls_alpn01::serve(tls_challenges, Arc::clone(&engine), stop.clone()));
     }
     tasks.spawn_service("tls_watcher", watcher.run(stop.clone()));
     if config.tls.cert_file.is_none() {

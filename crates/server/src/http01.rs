@@ -3,7 +3,6 @@
 //! The answers are in the database, so it does not matter which replica the CA reaches.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,31 +15,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::{BindError, SmallListener};
+use crate::listener::SmallListener;
 
-/// Bound sockets that do not answer yet.
-#[derive(Debug)]
-pub struct Http01(SmallListener);
-
-impl Http01 {
-    /// Binds every address.
-    ///
-    /// # Errors
-    /// At the first address that cannot be bound.
-    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        Ok(Self(SmallListener::bind(addresses).await?))
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        self.0.addresses()
-    }
-
-    /// Answers until `stop`.
-    pub async fn serve(self, engine: Arc<Engine>, stop: CancellationToken) {
-        self.0.serve(stop, move |stream| connection(stream, Arc::clone(&engine))).await;
-    }
+/// Answers until `stop`.
+pub async fn serve(listener: SmallListener, engine: Arc<Engine>, stop: CancellationToken) {
+    listener.serve(stop, move |stream| connection(stream, Arc::clone(&engine))).await;
 }
 
 async fn connection(stream: TcpStream, engine: Arc<Engine>) {

@@ -114,14 +114,8 @@ impl Listener {
     /// # Errors
     /// At the first address that cannot be bound.
     pub fn bind(addresses: &[SocketAddr], tls: Arc<ReloadingTls>, limits: ListenerLimits) -> Result<Self, BindError> {
-        let mut sockets = Vec::with_capacity(addresses.len());
-        let mut bound = Vec::with_capacity(addresses.len());
-        for &address in addresses {
-            let socket = listen(address).map_err(|source| BindError { address, source })?;
-            bound.push(socket.local_addr().map_err(|source| BindError { address, source })?);
-            sockets.push(socket);
-        }
-        Ok(Self { sockets, addresses: bound, tls, limits, counters: Arc::default() })
+        let (sockets, addresses) = bind_all(addresses)?;
+        Ok(Self { sockets, addresses, tls, limits, counters: Arc::default() })
     }
 
     /// The addresses that are bound; port 0 has become a real port.
@@ -181,6 +175,19 @@ pub struct Drain {
     pub budget: Duration,
     /// Ends the waiting at once, such as at a second signal.
     pub abort: CancellationToken,
+}
+
+/// Binds every address; gives the sockets, and where they are: port 0 has become a real port.
+fn bind_all(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), BindError> {
+    let mut sockets = Vec::with_capacity(addresses.len());
+    let mut bound = Vec::with_capacity(addresses.len());
+    for &address in addresses {
+        let failed = |source| BindError { address, source };
+        let socket = listen(address).map_err(failed)?;
+        bound.push(socket.local_addr().map_err(failed)?);
+        sockets.push(socket);
+    }
+    Ok((sockets, bound))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

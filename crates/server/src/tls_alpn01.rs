@@ -2,7 +2,6 @@
 //!
 //! The answers are in the database, so it does not matter which replica the CA reaches.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use certctl_domain::x509::San;
@@ -16,11 +15,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::{BindError, SmallListener};
+use crate::listener::SmallListener;
 
-/// Bound sockets that do not answer yet.
-#[derive(Debug)]
-pub struct TlsAlpn01(SmallListener);
+/// Answers until `stop`.
+pub async fn serve(listener: SmallListener, engine: Arc<Engine>, stop: CancellationToken) {
+    listener.serve(stop, move |stream| connection(stream, Arc::clone(&engine))).await;
+}
 
 /// Why a handshake is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -45,33 +45,17 @@ enum Unanswered {
     Tls(#[from] rustls::Error),
 }
 
-impl TlsAlpn01 {
-    /// Binds every address.
-    ///
-    /// # Errors
-    /// At the first address that cannot be bound.
-    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        Ok(Self(SmallListener::bind(addresses).await?))
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        self.0.addresses()
-    }
-
-    /// Answers until `stop`.
-    pub async fn serve(self, engine: Arc<Engine>, stop: CancellationToken) {
-        self.0
-            .serve(stop, move |stream| {
-                let engine = Arc::clone(&engine);
-                async move {
-                    if let Err(error) = answer(stream, &engine).await {
-                        tracing::debug!(%error, "a TLS challenge was not answered");
-                    }
-                }
-            })
-            .await;
+async fn connection(stream: TcpStream, engine: Arc<Engine>) {
+    match answer(stream, &engine).await {
+        Ok(()) => {}
+        // Anybody may ask for anything.
+        Err(error @ (Unanswered::Gone(_) | Unanswered::NoChallenge | Unanswered::Unknown(_))) => {
+            tracing::debug!(%error, "a client of the TLS challenges was not answered");
+        }
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "a TLS challenge cannot be answered");
+        }
     }
 }
 

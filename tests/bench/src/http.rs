@@ -85,15 +85,7 @@ impl Connection {
         self.send(request).await?;
         let head = self.head().await?;
         match head.length {
-            Length::Known(mut left) => {
-                while left > 0 {
-                    self.fill_if_empty().await?;
-                    let n = left.min(self.buffer.len());
-                    sink(self.buffer.get(..n).unwrap_or_default());
-                    self.buffer.drain(..n);
-                    left -= n;
-                }
-            }
+            Length::Known(length) => self.take(length, &mut sink).await?,
             Length::Chunked => while self.chunk(&mut sink).await? {},
         }
         Ok(head.status)
@@ -116,9 +108,16 @@ impl Connection {
     async fn chunk(&mut self, sink: &mut impl FnMut(&[u8])) -> Result<bool> {
         let end = self.find(b"\r\n").await?;
         let line = String::from_utf8_lossy(self.buffer.get(..end).unwrap_or_default()).into_owned();
-        let mut left = usize::from_str_radix(line.trim(), 16).context("a chunk without a length")?;
+        let length = usize::from_str_radix(line.trim(), 16).context("a chunk without a length")?;
         self.buffer.drain(..end + 2);
-        let is_last = left == 0;
+        self.take(length, sink).await?;
+        let end = self.find(b"\r\n").await?;
+        self.buffer.drain(..end + 2);
+        Ok(length > 0)
+    }
+
+    /// Gives so many bytes to `sink` as they come.
+    async fn take(&mut self, mut left: usize, sink: &mut impl FnMut(&[u8])) -> Result<()> {
         while left > 0 {
             self.fill_if_empty().await?;
             let n = left.min(self.buffer.len());
@@ -126,9 +125,7 @@ impl Connection {
             self.buffer.drain(..n);
             left -= n;
         }
-        let end = self.find(b"\r\n").await?;
-        self.buffer.drain(..end + 2);
-        Ok(!is_last)
+        Ok(())
     }
 
     /// Where `mark` begins in what was read; reads on until it is there.

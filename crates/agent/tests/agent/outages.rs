@@ -42,9 +42,7 @@ async fn a_result_waits_for_the_server_while_the_certificate_is_already_in_place
     let mut server = FakeServer::start().await;
     let host = Host::enrolled(&server).await;
     let running = host.start().await;
-    server.hand_out(request_item("job-key", "mc-web"));
-    let request = server.request(0).await;
-    server.issue(&request, "ver-1");
+    server.has_issued_one().await;
     server.script().refuse.push(("/status", 503));
     server.hand_out(deployment_item("job-1", "mc-web", "tgt-1", host.files_target("web")));
     wait_until("a letter", LONG, async || files_in(&host.state.join("outbox")) == ["job-1~report.json"]).await;
@@ -61,9 +59,7 @@ async fn a_deployment_that_was_cut_short_is_finished_by_the_next_process_and_tol
     let server = FakeServer::start().await;
     let host = Host::enrolled(&server).await;
     let running = host.start().await;
-    server.hand_out(request_item("job-key", "mc-web"));
-    let request = server.request(0).await;
-    server.issue(&request, "ver-1");
+    server.has_issued_one().await;
     // The first reload hangs; the second, after the crash, ends at once.
     let script = format!("if [ -e {0}/once ]; then exit 0; fi; touch {0}/once; sleep 600", host.root.display());
     host.allow(&["sh", "-c", &script]);
@@ -142,9 +138,7 @@ async fn a_deployment_that_hangs_is_given_up_and_tried_again() {
     let server = FakeServer::start().await;
     let host = Host::enrolled(&server).await;
     let running = host.start_with(Timing { deployment: Duration::from_secs(2), ..quick() }).await;
-    server.hand_out(request_item("job-key", "mc-web"));
-    let request = server.request(0).await;
-    server.issue(&request, "ver-1");
+    server.has_issued_one().await;
     let script = format!("if [ -e {0}/once ]; then exit 0; fi; touch {0}/once; sleep 600", host.root.display());
     host.allow(&["sh", "-c", &script]);
     let mut config = host.files_target("web");
@@ -171,9 +165,7 @@ async fn a_deployment_that_hangs_while_it_is_finished_does_not_keep_others_waiti
     let server = FakeServer::start().await;
     let host = Host::enrolled(&server).await;
     let running = host.start().await;
-    server.hand_out(request_item("job-key", "mc-web"));
-    let request = server.request(0).await;
-    server.issue(&request, "ver-1");
+    server.has_issued_one().await;
     // The reload hangs until it may go, also after the crash.
     let script = format!("while [ ! -e {0}/go ]; do echo >> {0}/tried; sleep 0.05; done", host.root.display());
     host.allow(&["sh", "-c", &script]);

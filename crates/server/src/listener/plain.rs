@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stall::StallGuard;
-use super::{ACCEPT_PAUSE, BindError, is_of_one_connection, listen};
+use super::{ACCEPT_PAUSE, BindError, bind_all, is_of_one_connection};
 use crate::handlers::pki::{MOST_BYTES, written};
 
 /// Bound sockets that speak plain HTTP and do not accept yet.
@@ -37,14 +37,8 @@ impl PlainListener {
     /// # Errors
     /// At the first address that cannot be bound.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        let mut sockets = Vec::with_capacity(addresses.len());
-        let mut bound = Vec::with_capacity(addresses.len());
-        for &address in addresses {
-            let socket = listen(address).map_err(|source| BindError { address, source })?;
-            bound.push(socket.local_addr().map_err(|source| BindError { address, source })?);
-            sockets.push(socket);
-        }
-        Ok(Self { sockets, addresses: bound })
+        let (sockets, addresses) = bind_all(addresses)?;
+        Ok(Self { sockets, addresses })
     }
 
     /// The addresses that are bound; port 0 has become a real port.

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::BindError;
+use super::{BindError, bind_all};
 
 /// Bound sockets that do not answer yet.
 #[derive(Debug)]
@@ -20,19 +20,13 @@ pub struct SmallListener {
 }
 
 impl SmallListener {
-    /// Binds every address.
+    /// Binds every address. Needs a Tokio runtime.
     ///
     /// # Errors
     /// At the first address that cannot be bound.
-    pub async fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
-        let mut sockets = Vec::with_capacity(addresses.len());
-        let mut bound = Vec::with_capacity(addresses.len());
-        for &address in addresses {
-            let socket = TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
-            bound.push(socket.local_addr().map_err(|source| BindError { address, source })?);
-            sockets.push(socket);
-        }
-        Ok(Self { sockets, addresses: bound })
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        let (sockets, addresses) = bind_all(addresses)?;
+        Ok(Self { sockets, addresses })
     }
 
     /// Where it listens.

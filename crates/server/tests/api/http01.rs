@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use certctl_domain::issuer::Issuer;
-use certctl_server::http01::Http01;
+use certctl_server::http01;
+use certctl_server::listener::SmallListener;
 use certctl_store::Who;
 use certctl_store::acme_challenges::{self, AcmeChallenge};
 use certctl_testkit::both_databases;
@@ -24,11 +25,11 @@ both_databases! {
         acme_challenges::put(&mut tx, &challenge).await.unwrap();
         tx.commit_housekeeping("test").await.unwrap();
 
-        let http01 = Http01::bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-        let address = http01.addresses()[0];
+        let listener = SmallListener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listener.addresses()[0];
         let stop = CancellationToken::new();
         let mut serving = tokio::task::JoinSet::new();
-        serving.spawn(http01.serve(Arc::clone(&server.engine), stop.clone()));
+        serving.spawn(http01::serve(listener, Arc::clone(&server.engine), stop.clone()));
         let ask = async |line: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             stream.write_all(format!("{line} HTTP/1.1\r\nhost: a.test\r\n\r\n").as_bytes()).await.unwrap();

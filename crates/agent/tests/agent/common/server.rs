@@ -156,6 +156,13 @@ impl FakeServer {
         fingerprint
     }
 
+    /// Has the agent make the key of `mc-web` under `job-key`, and issues `ver-1` for it.
+    pub(crate) async fn has_issued_one(&self) {
+        self.hand_out(request_item("job-key", "mc-web"));
+        let request = self.request(0).await;
+        self.issue(&request, "ver-1");
+    }
+
     /// The last report of a job that ended it.
     pub(crate) fn result(&self, job: &str) -> Option<JobReport> {
         let script = self.script();
