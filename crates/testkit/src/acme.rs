@@ -33,7 +33,7 @@ pub struct PebbleSetup {
 /// A pebble that runs until it is dropped.
 #[derive(Debug)]
 pub struct Pebble {
-    _pebble: Running,
+    pebble: Running,
     _names: Option<Running>,
     folder: tempfile::TempDir,
     listen: SocketAddr,
@@ -79,7 +79,7 @@ impl Pebble {
             program.env("PEBBLE_VA_NOSLEEP", "1");
         }
         let pebble = Running::start(&mut program, &folder.path().join("pebble.log"));
-        let this = Self { _pebble: pebble, _names: names, folder, listen, trust_pem };
+        let this = Self { pebble, _names: names, folder, listen, trust_pem };
         wait_until("pebble to answer", PATIENCE, async || TcpStream::connect(listen).await.is_ok()).await;
         this
     }
@@ -100,6 +100,11 @@ impl Pebble {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("pebble.log")).unwrap_or_default()
+    }
+
+    /// Holds it still for as long as this takes: it looks at no challenge meanwhile.
+    pub async fn frozen<T>(&self, during: impl Future<Output = T>) -> T {
+        self.pebble.frozen(during).await
     }
 
     /// How many orders were placed.

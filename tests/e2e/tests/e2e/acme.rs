@@ -3,6 +3,9 @@
 use certctl_testkit::acme::{Pebble, PebbleSetup, StepCa};
 use certctl_testkit::{Engine, wait_until};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::harness::{LONG, Openssl, World, free_port};
 
@@ -50,7 +53,9 @@ async fn done(world: &World, name: &str, versions: u64) {
 async fn a_server_killed_in_the_middle_of_orders_goes_on_with_them_and_places_none_twice() {
     let port = free_port();
     let mut world = World::with(Engine::Sqlite, |setup| setup.with("CERTCTL_ACME_HTTP01_LISTEN", &format!("127.0.0.1:{port}"))).await;
-    let pebble = Pebble::start(PebbleSetup { http_port: port, slow: true, ..PebbleSetup::default() }).await;
+    let (up, is_up) = watch::channel(true);
+    let seen = patient_way_to(port, is_up).await;
+    let pebble = Pebble::start(PebbleSetup { http_port: seen, slow: true, ..PebbleSetup::default() }).await;
     let config = json!({"directory_url": pebble.directory_url(), "ca_bundle_pem": pebble.trust_pem(), "terms_of_service_agreed": true});
     issuer(&world, config).await;
     // How far a CA has come with an order when the server dies: it was told to look, it has looked, it has issued.
@@ -59,8 +64,14 @@ async fn a_server_killed_in_the_middle_of_orders_goes_on_with_them_and_places_no
         let before = pebble.log().matches(stage).count();
         submit(&world, name).await;
         wait_until(stage, LONG, async || pebble.log().matches(stage).count() > before).await;
-        world.server.kill().await;
-        world.server.start_again().await;
+        // A look at a challenge while nobody answers it would end the order, and rightly so.
+        let down = async {
+            up.send_replace(false);
+            world.server.kill().await;
+            world.server.start_again().await;
+            up.send_replace(true);
+        };
+        pebble.frozen(down).await;
         done(&world, name, 1).await;
         assert_eq!((pebble.orders(), pebble.certificates()), (number + 1, number + 1), "{}", pebble.log());
     }
@@ -69,6 +80,36 @@ async fn a_server_killed_in_the_middle_of_orders_goes_on_with_them_and_places_no
     done(&world, "asked", 2).await;
     assert_eq!((pebble.orders(), pebble.certificates(), pebble.accounts()), (4, 4, 1), "{}", pebble.log());
     assert_eq!(world.cli.json(&["audit", "verify"]).await["intact"], true);
+}
+
+/// A port whose connections reach the server when it is up: a look that the server dies over is made again afterwards.
+async fn patient_way_to(port: u16, up: watch::Receiver<bool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let open = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            tokio::spawn(carry(near, port, up.clone()));
+        }
+    });
+    open
+}
+
+/// Carries one request, which asks for an end of the connection, and its answer.
+async fn carry(mut near: TcpStream, port: u16, mut up: watch::Receiver<bool>) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(near.read_u8().await?);
+    }
+    request.truncate(request.len() - 2);
+    request.extend_from_slice(b"Connection: close\r\n\r\n");
+    let mut answer = Vec::new();
+    while answer.is_empty() && up.wait_for(|up| *up).await.is_ok() {
+        match TcpStream::connect(("127.0.0.1", port)).await {
+            Ok(mut far) => drop((far.write_all(&request).await, far.read_to_end(&mut answer).await)),
+            Err(error) => assert!(!*up.borrow(), "{error}"),
+        }
+    }
+    near.write_all(&answer).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
