@@ -86,14 +86,14 @@ async fn authority(ctx: &Ctx, issuer: &Issuer, connector: &dyn certctl_issuers::
 /// # Errors
 /// When another issuer has it, or the database fails.
 pub async fn check_is_kept_once(tx: &mut WriteTx, own: Option<&IssuerId>, chain_pem: &str) -> Result<()> {
-    let fingerprint = |pem: &str| Certificate::parse_pem(pem).ok().map(|certificate| certificate.fingerprint().clone());
+    let name_and_key = |pem: &str| Certificate::parse_pem(pem).ok().map(|ca| (ca.subject_der().to_vec(), ca.spki().to_vec()));
     // What cannot be read is refused by the connector.
-    let Some(wanted) = fingerprint(chain_pem) else {
+    let Some(wanted) = name_and_key(chain_pem) else {
         return Ok(());
     };
     for kept in authorities::list_in(tx).await? {
         if let Some(other) = kept.issuer_id.as_ref().filter(|other| Some(*other) != own)
-            && fingerprint(&kept.chain_pem) == Some(wanted.clone())
+            && name_and_key(&kept.chain_pem).as_ref() == Some(&wanted)
         {
             let mut refusal = Refusal::field("config.ca_certificate_pem", format!("is the CA of issuer `{other}` already"));
             refusal.hint = Some("give that issuer to the certificates: two would each publish a part of what the CA revoked".to_owned());

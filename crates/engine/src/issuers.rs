@@ -9,6 +9,7 @@ use certctl_store::authorities::{self, Purpose};
 use certctl_store::{Topic, WriteTx, issuers};
 
 use crate::Engine;
+use crate::authorities::recertify;
 use crate::connectors::{Settings, check_is_kept_once, config_error};
 use crate::crud::{self, Actions, Hidden, Managed};
 use crate::ctx::Ctx;
@@ -41,8 +42,13 @@ impl Managed for Issuer {
             None => None,
         };
         connector.check(held.as_ref().map(|held| held.chain_pem.as_str()), ctx.now()).map_err(|e| config_error(&e))?;
-        if let Some(chain_pem) = connector.imports().filter(|_| held.is_none()) {
-            check_is_kept_once(tx, old.map(|old| &old.id), chain_pem).await?;
+        match (connector.imports(), &held) {
+            (Some(chain_pem), None) => check_is_kept_once(tx, old.map(|old| &old.id), chain_pem).await?,
+            // The connector has seen that it is the same CA.
+            (Some(chain_pem), Some(held)) if chain_pem != held.chain_pem => {
+                recertify(tx, held, chain_pem).await?;
+            }
+            _ => {}
         }
         let (shown, secret) = settings.keep(tx).await?;
         new.config = shown;

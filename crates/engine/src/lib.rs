@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod approve;
 pub mod auth;
+pub mod authorities;
 pub mod bulk;
 pub mod certificates;
 pub mod clock;

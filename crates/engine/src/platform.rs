@@ -9,8 +9,9 @@ use certctl_pki::chain::Chain;
 use certctl_pki::dn::Subject;
 use certctl_pki::key::PrivateKey;
 use certctl_pki::signer::SoftwareSigner;
-use certctl_store::authorities::Purpose;
+use certctl_store::authorities::{self, Purpose};
 
+use crate::authorities::recertify;
 use crate::connectors::{insert_authority, open_authority};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
@@ -32,11 +33,7 @@ pub struct Pair {
 /// When the database fails, or the CA cannot be opened.
 pub async fn issue(ctx: &Ctx, names: &SanSet) -> Result<Pair> {
     let held = authority(ctx).await?;
-    let internal = |what: &str, e: &dyn std::error::Error| Error::internal(format!("{what}: {e}"));
-    let ca_key = PrivateKey::from_pem(held.key_pem.expose()).map_err(|e| internal("the platform CA's key", &e))?;
-    let signer = SoftwareSigner::new(ca_key);
-    let chain = Chain::parse_pem(&held.chain_pem).map_err(|e| internal("the platform CA", &e))?;
-    let ca = IssuingCa::load(chain, &signer).map_err(|e| internal("the platform CA", &e))?;
+    let (ca, signer) = load(&held)?;
     let key = PrivateKey::generate(KeyAlgorithm::EcdsaP256).map_err(|e| internal("the server's key", &e))?;
     let request = LeafRequest {
         key: key.public_key().clone(),
@@ -65,11 +62,50 @@ pub async fn ca_pem(ctx: &Ctx) -> Result<String> {
     Ok(authority(ctx).await?.chain_pem)
 }
 
+/// Makes a new certificate for the platform CA in the last fifth of its life; whether it was made now. Its name and key stay, so that
+/// whoever trusts the old one trusts what the new one signs until the old one ends.
+///
+/// # Errors
+/// When the database fails, or the CA cannot be opened.
+pub async fn renew_ca(ctx: &Ctx) -> Result<bool> {
+    let Some(old) = authorities::active(ctx.store().db(), Purpose::Platform, None).await? else {
+        return Ok(false);
+    };
+    let (ca, signer) = load(&authority(ctx).await?)?;
+    let (own, now) = (ca.certificate(), ctx.now());
+    if now < own.not_after().saturating_sub(own.not_before().until(own.not_after()) / 5) {
+        return Ok(false);
+    }
+    let validity = Validity::starting(now, CA_LIFE, Validity::DEFAULT_BACKDATE).map_err(|e| internal("the platform CA's life", &e))?;
+    let serial = random_serial().map_err(|e| internal("the platform CA's serial number", &e))?;
+    let renewed = ca.recertify(own, (validity, &serial), now, &signer).await.map_err(|e| internal("the platform CA", &e))?;
+    let mut tx = ctx.write().await?;
+    if !recertify(&mut tx, &old, &renewed.to_pem()).await? {
+        return Ok(false);
+    }
+    tracing::info!(until = %renewed.not_after(), "the platform CA was renewed");
+    tx.commit(Audit::new(AuditCategory::Config, "platform.renew", "authority", "platform").with("until", renewed.not_after().to_string()))
+        .await?;
+    Ok(true)
+}
+
+fn load(held: &Held) -> Result<(IssuingCa, SoftwareSigner)> {
+    let key = PrivateKey::from_pem(held.key_pem.expose()).map_err(|e| internal("the platform CA's key", &e))?;
+    let signer = SoftwareSigner::new(key);
+    let chain = Chain::parse_pem(&held.chain_pem).map_err(|e| internal("the platform CA", &e))?;
+    let ca = IssuingCa::load(chain, &signer).map_err(|e| internal("the platform CA", &e))?;
+    Ok((ca, signer))
+}
+
+fn internal(what: &str, error: &dyn std::error::Error) -> Error {
+    Error::internal(format!("{what}: {error}"))
+}
+
 async fn authority(ctx: &Ctx) -> Result<Held> {
     if let Some(held) = open_authority(ctx, Purpose::Platform, None).await? {
         return Ok(held);
     }
-    let internal = |e: &dyn std::error::Error| Error::internal(format!("the platform CA cannot be made: {e}"));
+    let internal = |e: &dyn std::error::Error| internal("the platform CA cannot be made", e);
     let signer = SoftwareSigner::new(PrivateKey::generate(KeyAlgorithm::EcdsaP256).map_err(|e| internal(&e))?);
     let spec = RootSpec {
         subject: Subject::with_common_name("certctl platform CA").map_err(|e| internal(&e))?,

@@ -81,6 +81,7 @@ pub const TASKS: &[Task] = &[
         wakes_on: Some(|| Topic::Revocations),
     },
     Task { name: "revocation_list_parts", every: Duration::from_secs(300), run: publication::divide, place: Place::Once, wakes_on: None },
+    Task { name: "ca_renewal", every: Duration::from_secs(3_600), run: publication::authorities, place: Place::Once, wakes_on: None },
     Task { name: "ocsp_responders", every: Duration::from_secs(600), run: publication::responders, place: Place::Once, wakes_on: None },
     Task {
         name: "revocation_refresh",

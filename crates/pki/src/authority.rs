@@ -11,6 +11,7 @@ mod leaf;
 mod load;
 mod parts;
 mod publication;
+mod renew;
 mod root;
 mod serial;
 mod sub_ca;

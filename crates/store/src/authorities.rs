@@ -119,6 +119,28 @@ pub async fn list_in(tx: &mut Tx) -> Result<Vec<Authority>, StoreError> {
     tx.fetch_all(select_all()).await?.iter().map(read).collect()
 }
 
+/// Gives an authority a new certificate of the same key; `false` when it is not any more as it was read, and nothing may be committed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn recertify(tx: &mut WriteTx, old: &Authority, chain_pem: &str, not_after: Timestamp) -> Result<bool, StoreError> {
+    let statement = sql("UPDATE authorities SET chain_pem = $2, not_after = $3 WHERE id = $1 AND chain_pem = $4 AND retired_at IS NULL")
+        .bind(&old.id)
+        .bind(chain_pem)
+        .bind(not_after)
+        .bind(old.chain_pem.as_str());
+    Ok(tx.execute(statement).await? > 0)
+}
+
+/// When each of them ends: what changes whenever one is made or renewed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ends(db: &Db) -> Result<Vec<(AuthorityId, Timestamp)>, StoreError> {
+    let rows = db.fetch_all(sql("SELECT id, not_after FROM authorities ORDER BY id")).await?;
+    rows.iter().map(|row| Ok((row.id("id")?, row.time("not_after")?))).collect()
+}
+
 /// Makes an authority sign no more; what it signed stays valid. `false` when it was retired before or is absent.
 ///
 /// # Errors

@@ -53,6 +53,16 @@ pub async fn tested(tx: &mut WriteTx, id: &IssuerId, status: &str, at: Timestamp
     Ok(())
 }
 
+/// Notes that the CA of an issuer has another certificate: who has the issuer ready reads it anew.
+///
+/// # Errors
+/// When the database fails.
+pub async fn recertified(tx: &mut WriteTx, id: &IssuerId) -> Result<(), StoreError> {
+    let statement = sql("UPDATE issuers SET revision = revision + 1, updated_at = $2 WHERE id = $1").bind(id).bind(tx.now());
+    tx.execute(statement).await?;
+    Ok(())
+}
+
 /// As [`secret_of`], inside a transaction.
 ///
 /// # Errors

@@ -23,25 +23,28 @@ pub struct Message<'a> {
     pub payload: Map<String, Json>,
 }
 
-/// Writes something to tell; the same dedup key is told once.
+/// Writes something to tell; the same dedup key is told once: `false` when it was told before.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn put(tx: &mut WriteTx, message: Message<'_>) -> Result<(), StoreError> {
+pub async fn put(tx: &mut WriteTx, message: Message<'_>) -> Result<bool, StoreError> {
     let Message { kind, certificate, dedup_key, text, payload } = message;
     let now = tx.now();
     let id: NotificationId = tx.store().new_id(now)?;
-    tx.execute(
-        sql("INSERT INTO outbox (id, type, certificate_id, message, payload, dedup_key, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (dedup_key) DO NOTHING")
-        .bind(&id)
-        .bind(kind.as_str())
-        .bind(certificate)
-        .bind(text)
-        .bind(Json::Object(payload))
-        .bind(dedup_key)
-        .bind(now),
-    )
-    .await?;
-    Ok(())
+    let put = tx
+        .execute(
+            sql(
+                "INSERT INTO outbox (id, type, certificate_id, message, payload, dedup_key, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (dedup_key) DO NOTHING",
+            )
+            .bind(&id)
+            .bind(kind.as_str())
+            .bind(certificate)
+            .bind(text)
+            .bind(Json::Object(payload))
+            .bind(dedup_key)
+            .bind(now),
+        )
+        .await?;
+    Ok(put > 0)
 }

@@ -126,6 +126,15 @@ pub struct Founded {
     pub issuing: Held,
 }
 
+/// CAs under new certificates, of the same names and keys: chains in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewed {
+    /// The root, where it was renewed as well.
+    pub root: Option<String>,
+    /// The CA that issues.
+    pub issuing: String,
+}
+
 /// A CA that is asked.
 #[async_trait]
 pub trait Issuer: Send + Sync + fmt::Debug {
@@ -164,6 +173,16 @@ pub trait Issuer: Send + Sync + fmt::Debug {
     fn hold(&mut self, held: &Held) -> Result<(), ConnectorError> {
         let _unused = held;
         Err(ConnectorError::unsupported("this kind of issuer keeps no CA of its own"))
+    }
+
+    /// Makes a new certificate for the CA that is held, with the root that was founded with it, once that is due: so early that no
+    /// certificate is cut short by the CA's end. A CA from elsewhere is renewed there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    async fn renew_authority(&self, root: Option<&Held>, now: Timestamp) -> Result<Option<Renewed>, ConnectorError> {
+        let _unused = (root, now);
+        Ok(None)
     }
 
     /// Takes what surrounds it. Called once, before it is asked for anything.

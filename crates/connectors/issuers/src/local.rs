@@ -7,7 +7,7 @@ use certctl_connector_core::ConnectorError;
 use certctl_connector_core::registry::Connector;
 use certctl_domain::secret::Secret;
 use certctl_domain::time::Timestamp;
-use certctl_domain::x509::{KeyAlgorithm, UriName};
+use certctl_domain::x509::{KeyAlgorithm, Serial, UriName};
 use certctl_pki::authority::{IssueError, IssuingCa, LeafRequest, Publication, RootSpec, SubCaSpec, Validity, random_serial};
 use certctl_pki::certificate::Certificate;
 use certctl_pki::chain::Chain;
@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::issuer::{Founded, Held, Issued, Issuer, Order, Outcome, Prepared, Revocation};
+use crate::issuer::{Founded, Held, Issued, Issuer, Order, Outcome, Prepared, Renewed, Revocation};
 
 /// Settings of the built-in CA.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -121,10 +121,11 @@ impl Issuer for LocalCa {
         };
         match held {
             None => import(chain_pem, key_pem, now).map(drop),
+            Some(held) if held == chain_pem => Ok(()),
             // What it signed is revoked and renewed under the CA that is held; exchanging that would leave it without one.
-            Some(held) if held != chain_pem => Err(ConnectorError::permanent("the CA of an issuer cannot be exchanged")
-                .hint("make another issuer with the new CA, and give that to the certificates")),
-            Some(_) => Ok(()),
+            Some(held) if !is_same_ca(held, chain_pem) => Err(ConnectorError::permanent("the CA of an issuer cannot be exchanged")
+                .hint("a new certificate of the same CA, with its name and key, is taken; for another CA, make another issuer")),
+            Some(_) => import(chain_pem, key_pem, now).map(drop),
         }
     }
 
@@ -140,27 +141,22 @@ impl Issuer for LocalCa {
             || PrivateKey::generate(self.config.key_algorithm).map(SoftwareSigner::new).map_err(|e| failed("a CA key cannot be made", e));
         let root_signer = generate()?;
         let issuing_signer = generate()?;
-        let validity = |days: i64| {
-            Validity::starting(now, time::Duration::days(days), Validity::DEFAULT_BACKDATE)
-                .map_err(|e| failed("the CA's life is not possible", e))
-        };
-        let serial = || random_serial().map_err(|e| failed("no serial number can be made", e));
+        let validity = |days: i64| life_of_ca(days, now);
         let root = RootSpec {
             subject: subject(&self.config, " Root")?,
             validity: validity(self.config.root_validity_days)?,
-            serial: serial()?,
+            serial: new_serial()?,
             path_len: None,
         }
         .self_sign(&root_signer)
         .await
         .map_err(|e| refused(&e))?;
-        let root_ca =
-            IssuingCa::load(Chain::new(root.clone(), Vec::new()), &root_signer).map_err(|e| failed("the new root cannot sign", e))?;
+        let root_ca = root_ca(&root, &root_signer)?;
         let spec = SubCaSpec {
             subject: subject(&self.config, "")?,
             key: PublicKey::from_spki(issuing_signer.public_key_spki()).map_err(|e| failed("the new CA's key cannot be read", e))?,
             validity: validity(self.config.ca_validity_days)?,
-            serial: serial()?,
+            serial: new_serial()?,
             path_len: 0,
             name_constraints: None,
             publication: Publication::default(),
@@ -178,9 +174,32 @@ impl Issuer for LocalCa {
         })
     }
 
+    async fn renew_authority(&self, root: Option<&Held>, now: Timestamp) -> Result<Option<Renewed>, ConnectorError> {
+        let own = self.held()?.0.certificate();
+        let wanted = life_of_ca(self.config.ca_validity_days, now)?;
+        let Some(root) = root.filter(|_| self.is_renewal_due(own, now) && wanted.not_after() > own.not_after()) else {
+            return Ok(None);
+        };
+        let signer = signer_of(root)?;
+        let old = Certificate::parse_pem(&root.chain_pem).map_err(|e| failed("the root that is kept cannot be read", e))?;
+        let mut above = root_ca(&old, &signer)?;
+        // A root that would cut the new CA short is renewed with it: relying parties have the old one's last years to take up the new one.
+        let life_of_root = life_of_ca(self.config.root_validity_days, now)?;
+        let root_too = old.not_after() < wanted.not_after() && old.not_after() < life_of_root.not_after();
+        if root_too {
+            let renewed = above.recertify(&old, (life_of_root, &new_serial()?), now, &signer).await.map_err(|e| refused(&e))?;
+            above = root_ca(&renewed, &signer)?;
+        }
+        let issuing = above.recertify(own, (wanted, &new_serial()?), now, &signer).await.map_err(|e| refused(&e))?;
+        if issuing.not_after() <= own.not_after() {
+            return Ok(None);
+        }
+        let root = above.certificate();
+        Ok(Some(Renewed { root: root_too.then(|| root.to_pem()), issuing: Chain::new(issuing, vec![root.clone()]).to_pem() }))
+    }
+
     fn hold(&mut self, held: &Held) -> Result<(), ConnectorError> {
-        let key = PrivateKey::from_pem(held.key_pem.expose()).map_err(|e| failed("the CA key that is kept cannot be read", e))?;
-        let signer = SoftwareSigner::new(key);
+        let signer = signer_of(held)?;
         let chain = Chain::parse_pem(&held.chain_pem).map_err(|e| failed("the CA certificate that is kept cannot be read", e))?;
         let ca = IssuingCa::load(chain, &signer).map_err(|e| failed("the CA that is kept cannot sign", e))?;
         self.held = Some((ca, Arc::new(signer)));
@@ -207,7 +226,7 @@ impl Issuer for LocalCa {
             must_staple: order.request.must_staple(),
             publication,
             policies: Vec::new(),
-            serial: random_serial().map_err(|e| failed("no serial number can be made", e))?,
+            serial: new_serial()?,
         };
         let prepared = ca.prepare_leaf(&request, now).map_err(|e| refused(&e))?;
         Ok(Some(Prepared { serial: prepared.serial().clone(), tbs: prepared.body().to_vec() }))
@@ -256,6 +275,36 @@ impl LocalCa {
     fn held(&self) -> Result<(&IssuingCa, &Arc<SoftwareSigner>), ConnectorError> {
         self.held.as_ref().map(|(ca, signer)| (ca, signer)).ok_or_else(|| ConnectorError::transient("the CA is not founded yet"))
     }
+
+    /// Whether a fifth of the CA's life is left, or no more than what a certificate of it lives; not in the first half of its life.
+    fn is_renewal_due(&self, ca: &Certificate, now: Timestamp) -> bool {
+        let life = ca.not_before().until(ca.not_after());
+        let lead = time::Duration::days(self.config.validity_days).max(life / 5).min(life / 2);
+        now >= ca.not_after().saturating_sub(lead)
+    }
+}
+
+/// Whether two chains begin with certificates of the same CA: of one name and one key.
+fn is_same_ca(one: &str, other: &str) -> bool {
+    let read = |pem| Certificate::parse_pem(pem).ok().map(|ca| (ca.subject_der().to_vec(), ca.spki().to_vec()));
+    read(one).is_some_and(|one| Some(one) == read(other))
+}
+
+fn life_of_ca(days: i64, now: Timestamp) -> Result<Validity, ConnectorError> {
+    Validity::starting(now, time::Duration::days(days), Validity::DEFAULT_BACKDATE).map_err(|e| failed("the CA's life is not possible", e))
+}
+
+fn new_serial() -> Result<Serial, ConnectorError> {
+    random_serial().map_err(|e| failed("no serial number can be made", e))
+}
+
+fn signer_of(held: &Held) -> Result<SoftwareSigner, ConnectorError> {
+    let key = PrivateKey::from_pem(held.key_pem.expose()).map_err(|e| failed("the CA key that is kept cannot be read", e))?;
+    Ok(SoftwareSigner::new(key))
+}
+
+fn root_ca(root: &Certificate, signer: &SoftwareSigner) -> Result<IssuingCa, ConnectorError> {
+    IssuingCa::load(Chain::new(root.clone(), Vec::new()), signer).map_err(|e| failed("the root cannot sign", e))
 }
 
 fn import(chain_pem: &str, key_pem: &Secret<String>, now: Timestamp) -> Result<Founded, ConnectorError> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use certctl_domain::ids::{AuthorityId, IssuerId};
 use certctl_domain::issuer::Issuer;
+use certctl_domain::time::Timestamp;
 use certctl_store::authorities::{self, Purpose};
 use certctl_store::crls::{self, List};
 use certctl_store::{revocations, table};
@@ -39,6 +40,8 @@ struct Index {
     issuers: HashMap<IssuerId, Arc<Published>>,
     /// The last number that was taken for a list of each issuer.
     numbers: HashMap<IssuerId, i64>,
+    /// When each CA ends: what has changed when one has another certificate.
+    ends: Vec<(AuthorityId, Timestamp)>,
 }
 
 /// What is published about one issuer.
@@ -86,6 +89,20 @@ impl Shelf {
         let mut lists: Vec<List> = index.issuers.values().flat_map(|published| published.lists.iter().cloned()).collect();
         lists.sort_by(|a, b| (&a.issuer_id, a.shard).cmp(&(&b.issuer_id, b.shard)));
         lists
+    }
+
+    /// When the CA of each issuer ends that is kept here, as this replica last saw it.
+    #[must_use]
+    pub fn ends(&self) -> Vec<(IssuerId, Timestamp)> {
+        let index = read(&self.index);
+        let active = |ca: &&Arc<Ca>| ca.authority.purpose == Purpose::Issuing && ca.authority.retired_at.is_none();
+        let mut ends: Vec<_> = index
+            .issuers
+            .iter()
+            .filter_map(|(id, published)| Some((id.clone(), published.cas.iter().find(active)?.authority.not_after)))
+            .collect();
+        ends.sort();
+        ends
     }
 
     /// What is published about an issuer.
@@ -151,6 +168,7 @@ impl Shelf {
         let before = read(&self.index);
         // Read before the revocations: what is marked after this has a higher number and is found at the next look.
         let numbers: HashMap<IssuerId, i64> = crls::numbers(db).await?.into_iter().collect();
+        let ends = authorities::ends(db).await?;
         let mut lists: HashMap<IssuerId, Vec<List>> = HashMap::new();
         for list in crls::list(db).await? {
             lists.entry(list.issuer_id.clone()).or_default().push(list);
@@ -162,14 +180,14 @@ impl Shelf {
                 let since = before.numbers.get(&id).copied().unwrap_or(NONE);
                 stale += self.answers.forget(&id, &revocations::newer(db, &id, since).await?);
             }
-            let cas = match before.issuers.get(&id).filter(|before| has_all(before, &lists)) {
-                Some(before) => before.cas.clone(),
+            let cas = match before.issuers.get(&id).filter(|known| before.ends == ends && has_all(known, &lists)) {
+                Some(known) => known.cas.clone(),
                 None => cas(ctx, &id).await?,
             };
             issuers.insert(id.clone(), Arc::new(Published::new(id, lists, cas)));
         }
         stale += self.forget_old_editions(&issuers);
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Index { issuers, numbers });
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Index { issuers, numbers, ends });
         Ok(stale)
     }
 

@@ -7,6 +7,11 @@ use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::{crl, ocsp};
 
+/// Renews the CAs that are kept here.
+pub(super) fn authorities(ctx: &Ctx) -> BoxFuture<'_, Result<u64>> {
+    crate::authorities::keep(ctx).boxed()
+}
+
 /// Makes the revocation lists that are due.
 pub(super) fn lists(ctx: &Ctx) -> BoxFuture<'_, Result<u64>> {
     crl::keep(ctx).boxed()

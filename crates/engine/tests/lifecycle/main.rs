@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "the test's own worker is not one of the supervised tasks")]
 
 mod acme;
+mod authorities;
 mod holders;
 mod house;
 mod imported;

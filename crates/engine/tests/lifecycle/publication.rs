@@ -1,7 +1,7 @@
 //! What relying parties see of revocations: lists and OCSP, judged by openssl, on one replica and on two.
 
 mod lists;
-mod openssl;
+pub(crate) mod openssl;
 mod replicas;
 mod responders;
 mod status;
@@ -18,20 +18,20 @@ use serde_json::json;
 use crate::house::House;
 
 /// The CA that every installation begins with.
-fn issuer() -> IssuerId {
+pub(crate) fn issuer() -> IssuerId {
     IssuerId::parse("iss-local").unwrap()
 }
 
-fn public(engine: &std::sync::Arc<Engine>) -> Ctx {
+pub(crate) fn public(engine: &std::sync::Arc<Engine>) -> Ctx {
     Ctx::system(engine, "publication")
 }
 
 /// A certificate with a key of an agent's and nothing else, issued.
-async fn issued(house: &House, name: &str) -> (Certificate, Version) {
+pub(crate) async fn issued(house: &House, name: &str) -> (Certificate, Version) {
     issued_with(house, name, json!({})).await
 }
 
-async fn issued_with(house: &House, name: &str, more: serde_json::Value) -> (Certificate, Version) {
+pub(crate) async fn issued_with(house: &House, name: &str, more: serde_json::Value) -> (Certificate, Version) {
     let agent = house.agent(&format!("{name}-host")).await;
     let target = house.target(&format!("{name}-web"), &agent).await;
     let mut draft = json!({"name": name, "sans": [format!("{name}.example.test")], "target_ids": [target]});
@@ -47,22 +47,22 @@ async fn revoked(house: &House, certificate: &Certificate, reason: RevocationRea
 }
 
 /// Makes the lists that are due, and lets the first replica see them.
-async fn lists_made(house: &House) -> u64 {
+pub(crate) async fn lists_made(house: &House) -> u64 {
     let made = house.run_task("revocation_lists").await;
     house.run_task("revocation_refresh").await;
     made
 }
 
-async fn list(engine: &std::sync::Arc<Engine>, shard: Option<i64>) -> std::sync::Arc<crl::Served> {
+pub(crate) async fn list(engine: &std::sync::Arc<Engine>, shard: Option<i64>) -> std::sync::Arc<crl::Served> {
     crl::fetch(&public(engine), &issuer(), shard).await.unwrap()
 }
 
-fn chain(version: &Version) -> Chain {
+pub(crate) fn chain(version: &Version) -> Chain {
     Chain::parse_pem(&version.pem_chain).unwrap()
 }
 
 /// The answer about a serial number, in whatever form.
-async fn about(engine: &std::sync::Arc<Engine>, serial: &Serial) -> Vec<u8> {
+pub(crate) async fn about(engine: &std::sync::Arc<Engine>, serial: &Serial) -> Vec<u8> {
     bytes(&ocsp::answer_about(&public(engine), &issuer(), serial).await)
 }
 

@@ -172,7 +172,7 @@ impl IssuingCa {
         Ok(Self { chain, algorithm, constraints, sample })
     }
 
-    fn check_alive(&self, now: Timestamp) -> Result<Validity, IssueError> {
+    pub(super) fn check_alive(&self, now: Timestamp) -> Result<Validity, IssueError> {
         if let Some(outside) = outside_validity(&self.chain, now) {
             return Err(outside.into());
         }

@@ -19,9 +19,9 @@ impl Series<'_> {
     }
 
     /// A gauge by its labels.
-    pub(super) fn gauges<const N: usize, V: EncodeGaugeValue>(
+    pub(super) fn gauges<'v, const N: usize, V: EncodeGaugeValue>(
         mut self,
-        all: impl IntoIterator<Item = ([&'static str; N], V)>,
+        all: impl IntoIterator<Item = ([&'v str; N], V)>,
     ) -> fmt::Result {
         for (labels, value) in all {
             self.out.encode_family(&labelled(self.metric, &labels))?.encode_gauge(&value)?;

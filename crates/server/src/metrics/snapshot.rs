@@ -7,6 +7,7 @@ use std::time::Duration;
 use certctl_domain::agent::AgentStatus;
 use certctl_domain::auth::Permission;
 use certctl_domain::certificate::CertificateStatus;
+use certctl_domain::ids::{Id as _, IssuerId};
 use certctl_domain::job::{JobKind, JobStatus};
 use certctl_domain::time::Timestamp;
 use certctl_engine::metrics::{Answer, Durations, IssuerLabels, TaskLabels};
@@ -39,6 +40,7 @@ pub struct Snapshot {
     task_durations: Durations<TaskLabels>,
     answers: BTreeMap<(&'static str, Answer), u64>,
     answer_durations: Durations<IssuerLabels>,
+    cas: Vec<(IssuerId, Timestamp)>,
     lists: Vec<List>,
     ocsp: [(Outcome, u64); Outcome::ALL.len()],
     request_durations: prometheus_client::metrics::family::Family<RequestLabels, Histogram>,
@@ -69,6 +71,7 @@ impl Snapshot {
             task_durations: engine.metrics().task_durations().clone(),
             answers: engine.metrics().answers(),
             answer_durations: engine.metrics().answer_durations().clone(),
+            cas: engine.shelf().ends(),
             lists: engine.shelf().lists(),
             ocsp: engine.shelf().counts().all(),
             request_durations: sources.requests.durations().clone(),
@@ -110,6 +113,7 @@ impl Snapshot {
                 series.gauges(self.tasks.iter().map(|task| ([task.name], task.succeeded_at.map_or(0.0, unix_seconds))))
             }
 
+            Metric::CaExpiry => series.gauges(self.cas.iter().map(|(issuer, ends)| ([issuer.as_str()], unix_seconds(*ends)))),
             Metric::CrlLists => series.gauge(self.lists.len()),
             Metric::CrlUnpublished => series.gauge(self.lists.iter().filter(|list| list.edition.is_none()).count()),
             Metric::CrlNextUpdate => {

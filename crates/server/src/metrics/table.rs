@@ -85,6 +85,8 @@ metrics! {
         "For how long the oldest job that the server could work on has been due; 0 when there is none."
     TaskLastSuccess = Gauge "certctl_task_last_success_timestamp_seconds" ["task"] Fleet
         "When a periodic task last succeeded on any replica; 0 when it never did."
+    CaExpiry = Gauge "certctl_ca_expiry_timestamp_seconds" ["issuer"] Fleet
+        "When the CA of an issuer expires, of those that are kept here. One that was founded here is renewed before its last fifth: an instant that comes near means that it was not, or that it is from elsewhere."
     CrlLists = Gauge "certctl_crl_lists" [] Fleet
         "Revocation lists of the CAs that are kept here."
     CrlUnpublished = Gauge "certctl_crl_unpublished" [] Fleet

@@ -26,6 +26,7 @@ both_databases! {
     async fn the_scrape_is_what_the_table_says_and_the_table_is_what_the_scrape_gives(server: TestServer) {
         server.seed().await;
         server.issue("web").await;
+        crate::pki::published(&server).await;
         let families = scrape(&server.admin()).await;
         let scraped: BTreeSet<String> = families.iter().map(sample_name).collect();
         let table: BTreeSet<String> = Metric::ALL.iter().map(|metric| metric.name().to_owned()).collect();

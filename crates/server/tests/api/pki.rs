@@ -46,7 +46,7 @@ async fn run_task(server: &TestServer, name: &str) {
     scheduler::once(&Ctx::system(&server.engine, task.name), task).await.unwrap();
 }
 
-async fn published(server: &TestServer) {
+pub(crate) async fn published(server: &TestServer) {
     run_task(server, "revocation_lists").await;
     run_task(server, "revocation_refresh").await;
 }
