@@ -10,16 +10,21 @@ use crate::db::{Db, Value, sql};
 use crate::error::StoreError;
 use crate::store::{Store, Who};
 
+/// The counter's value now, for use inside a statement. One statement sees one state: a fold that commits meanwhile is seen whole or not
+/// at all.
+pub(crate) fn expression(name: &'static str) -> String {
+    format!(
+        "CAST(COALESCE((SELECT value FROM counters WHERE name = '{name}'), 0)
+            + COALESCE((SELECT SUM(delta) FROM counter_deltas WHERE name = '{name}'), 0) AS bigint)"
+    )
+}
+
 /// The counter's value now.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn read(db: &Db, name: &str) -> Result<i64, StoreError> {
-    // One statement sees one state: a fold that commits meanwhile is seen whole or not at all.
-    let statement = sql("SELECT CAST(COALESCE((SELECT value FROM counters WHERE name = $1), 0)
-                + COALESCE((SELECT SUM(delta) FROM counter_deltas WHERE name = $1), 0) AS bigint) AS n")
-    .bind(name);
-    db.fetch_optional(statement).await?.map_or(Ok(0), |row| row.int("n"))
+pub async fn read(db: &Db, name: &'static str) -> Result<i64, StoreError> {
+    db.fetch_optional(sql(format!("SELECT {} AS n", expression(name)))).await?.map_or(Ok(0), |row| row.int("n"))
 }
 
 /// All counters whose name begins with `prefix`.

@@ -352,6 +352,16 @@ impl Db {
                 .after_connect(|connection, _| Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) }))
                 .max_connections(options.max_connections.max(2))
                 .acquire_timeout(options.acquire_timeout)
+                // Asked when it was given back: to ask again makes a round trip of its own before every statement.
+                .test_before_acquire(false)
+                .before_acquire(|connection, known| {
+                    Box::pin(async move {
+                        if known.idle_for > RESTED {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_with(connect)
                 .await?;
             return Ok(Self::Postgres(pool));
@@ -368,7 +378,10 @@ impl Db {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10))
             .pragma("wal_autocheckpoint", "1000");
-        let pool = || SqlitePoolOptions::new().acquire_timeout(options.acquire_timeout).idle_timeout(None).max_lifetime(None);
+        let pool = || {
+            let pool = SqlitePoolOptions::new().acquire_timeout(options.acquire_timeout).idle_timeout(None).max_lifetime(None);
+            pool.test_before_acquire(false)
+        };
         // The writer first: connections that only read cannot make the file.
         // A full disk has SQLite end a transaction by itself, after which the driver counts it as open for ever: such a connection is closed.
         let writer = pool().max_connections(1).after_release(|connection, _| {
@@ -526,4 +539,7 @@ impl Tx {
 }
 
 /// What every session on PostgreSQL begins with: nobody waits for ever.
+/// A connection that rested longer is asked whether it is still there before it is used.
+const RESTED: Duration = Duration::from_secs(1);
+
 const SESSION: &str = "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'";

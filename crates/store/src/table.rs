@@ -242,33 +242,16 @@ pub async fn list_rows<T>(
     let sort = sort_of(table, query)?;
     let mut select = Select { statement: sql(format!("SELECT {} FROM {}", column_names(table), table.name)), filtered: false };
     conditions(table, query, reach, &mut select)?;
-    let mut count = None;
-    let unfiltered = query.q.is_none() && query.filters.is_empty() && reach.everywhere;
-    if !(unfiltered && table.counter.is_some()) {
-        // Counted to 10 000 at the most: past that the total is an estimate, and says so.
-        let head = format!("SELECT 1 FROM {}", table.name);
-        let tail =
-            select.statement.text().split_once(&format!(" FROM {}", table.name)).map(|(_, tail)| tail.to_owned()).unwrap_or_default();
-        let mut counting = select.statement.clone();
-        counting.replace_text(format!("SELECT count(*) AS n FROM ({head}{tail} LIMIT 10001) AS counted"));
-        // Planned for these very values: a plan for any value takes every status for a frequent one, and reads the whole table.
-        count = Some(counting.varying());
-    }
-    let rows = page_of(db, table, query, sort, select).await?;
+    let mut counting = Counting::of(table, query, reach, &select);
+    let rows = page_of(db, table, query, sort, (select, &mut counting)).await?;
     let limit = usize::try_from(query.per_page).unwrap_or(usize::MAX);
     let next_cursor = match rows.get(limit.saturating_sub(1)) {
         Some(last) if rows.len() > limit => Some(write_cursor(table, sort.column, last)?),
         _ => None,
     };
     let data = rows.iter().take(limit).map(|row| read(table, row)).collect::<Result<Vec<_>, _>>()?;
-    let (total, total_is_estimate) = match (count, table.counter) {
-        (Some(statement), _) => {
-            let n = db.fetch_optional(statement).await?.map(|row| row.int("n")).transpose()?.unwrap_or(0);
-            (n, n > 10_000)
-        }
-        (None, Some(counter)) => (crate::counters::read(db, counter).await?, false),
-        (None, None) => (0, false),
-    };
+    let total = counting.total(db, rows.first()).await?;
+    let total_is_estimate = counting.limited && total > COUNTED;
     let page = if query.cursor.is_some() { 1 } else { query.page };
     Ok(Page { data, total, total_is_estimate, page, per_page: query.per_page, next_cursor })
 }
@@ -353,6 +336,64 @@ impl Select {
     }
 }
 
+/// How many rows a list has: counted by the statement that reads its page, so that a list is one round trip.
+#[derive(Debug)]
+struct Counting {
+    /// Gives the number.
+    expression: Sql,
+    /// Whether it stops counting at some number.
+    limited: bool,
+    /// Whether values decide which rows there are.
+    filtered: bool,
+    /// Whether a row has it.
+    placed: bool,
+}
+
+impl Counting {
+    fn of(table: &Table, query: &ListQuery, reach: &Reach, select: &Select) -> Self {
+        let unfiltered = query.q.is_none() && query.filters.is_empty() && reach.everywhere;
+        let counter = table.counter.filter(|_| unfiltered);
+        let mut expression = select.statement.clone();
+        expression.replace_text(match counter {
+            Some(counter) => crate::counters::expression(counter),
+            // Counted to 10 000 at the most: past that the total is an estimate, and says so.
+            None => format!("(SELECT count(*) FROM (SELECT 1{} LIMIT {}) AS counted)", tail(table, &select.statement), COUNTED + 1),
+        });
+        Self { expression, limited: counter.is_none(), filtered: select.filtered, placed: false }
+    }
+
+    /// Has a statement count, unless one before it did.
+    fn place(&mut self, table: &Table, statement: &mut Sql) {
+        if self.placed {
+            return;
+        }
+        self.placed = true;
+        let text = format!("SELECT {}, {} AS {TOTAL}{}", column_names(table), self.expression.text(), tail(table, statement));
+        statement.replace_text(text);
+    }
+
+    /// The number, from a row that has it, or by a statement of its own where there is no row.
+    async fn total(&self, db: &Db, first: Option<&Row>) -> Result<i64, StoreError> {
+        if let Some(first) = first {
+            return first.int(TOTAL);
+        }
+        let mut statement = self.expression.clone();
+        statement.replace_text(format!("SELECT {} AS {TOTAL}", self.expression.text()));
+        db.fetch_optional(statement.varying()).await?.map_or(Ok(0), |row| row.int(TOTAL))
+    }
+}
+
+/// ` FROM table WHERE ...` of a statement that reads a page.
+fn tail(table: &Table, statement: &Sql) -> String {
+    let head = format!("SELECT {}", column_names(table));
+    statement.text().strip_prefix(&head).unwrap_or_default().to_owned()
+}
+
+/// The column with the number of rows.
+const TOTAL: &str = "page_total";
+/// Past this many, rows are not counted.
+const COUNTED: i64 = 10_000;
+
 /// How a list is sorted.
 #[derive(Debug, Clone, Copy)]
 struct Sort<'t> {
@@ -362,7 +403,13 @@ struct Sort<'t> {
 }
 
 /// The rows of the page, and one more if there is one.
-async fn page_of(db: &Db, table: &Table, query: &ListQuery, sort: Sort<'_>, mut select: Select) -> Result<Vec<Row>, StoreError> {
+async fn page_of(
+    db: &Db,
+    table: &Table,
+    query: &ListQuery,
+    sort: Sort<'_>,
+    (mut select, counting): (Select, &mut Counting),
+) -> Result<Vec<Row>, StoreError> {
     let column = sort.column;
     let (order, beyond) = if sort.descending { ("DESC", "<") } else { ("ASC", ">") };
     let wanted = query.per_page + 1;
@@ -371,7 +418,7 @@ async fn page_of(db: &Db, table: &Table, query: &ListQuery, sort: Sort<'_>, mut 
         let nulls_last = if sort.nullable { format!("CASE WHEN {column} IS NULL THEN 1 ELSE 0 END, ") } else { String::new() };
         select.statement.push(&format!(" ORDER BY {nulls_last}{column} {order}, id {order} LIMIT ")).push_bind(wanted);
         select.statement.push(" OFFSET ").push_bind((query.page - 1) * query.per_page);
-        return db.fetch_all(select.statement).await;
+        return fetch(db, table, select, counting).await;
     }
     // Rows without a value come last, by a statement of their own: so each statement can follow an index, and both databases agree.
     let (value, id) = cursor.map_or((None, None), |(value, id)| (value, Some(id)));
@@ -391,7 +438,7 @@ async fn page_of(db: &Db, table: &Table, query: &ListQuery, sort: Sort<'_>, mut 
             _ => {}
         }
         select.statement.push(&format!(" ORDER BY {column} {order}, id {order} LIMIT ")).push_bind(wanted);
-        rows = db.fetch_all(select.statement).await?;
+        rows = fetch(db, table, select, counting).await?;
     }
     let missing = wanted - i64::try_from(rows.len()).unwrap_or(wanted);
     if sort.nullable && missing > 0 {
@@ -400,8 +447,18 @@ async fn page_of(db: &Db, table: &Table, query: &ListQuery, sort: Sort<'_>, mut 
             select.and().push("id ").push(beyond).push(" ").push_bind(id);
         }
         select.statement.push(&format!(" ORDER BY id {order} LIMIT ")).push_bind(missing);
-        rows.extend(db.fetch_all(select.statement).await?);
+        rows.extend(fetch(db, table, select, counting).await?);
     }
+    Ok(rows)
+}
+
+async fn fetch(db: &Db, table: &Table, mut select: Select, counting: &mut Counting) -> Result<Vec<Row>, StoreError> {
+    counting.place(table, &mut select.statement);
+    // Planned for these very values: a plan for any value takes every status for a frequent one, and reads the whole table.
+    let statement = if counting.filtered { select.statement.varying() } else { select.statement };
+    let rows = db.fetch_all(statement).await?;
+    // A statement without a row gives no number either: the next one counts again.
+    counting.placed &= !rows.is_empty();
     Ok(rows)
 }
 

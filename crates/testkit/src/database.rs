@@ -95,6 +95,27 @@ impl Database {
         self.engine
     }
 
+    /// Has every connection that is made from now on tell how each statement was carried out: a notice with its plan in JSON
+    /// (`auto_explain` of PostgreSQL). Does nothing on SQLite.
+    ///
+    /// # Panics
+    /// When the cluster refuses.
+    pub async fn tell_plans(&self) {
+        let Place::Server { name } = &self.place else { return };
+        let settings = [
+            ("session_preload_libraries", "auto_explain"),
+            ("auto_explain.log_min_duration", "0"),
+            ("auto_explain.log_analyze", "on"),
+            ("auto_explain.log_format", "json"),
+            ("auto_explain.log_level", "notice"),
+        ];
+        let mut connection = must(PgConnection::connect(&cluster().superuser_url("postgres")).await);
+        for (setting, value) in settings {
+            must(connection.execute(AssertSqlSafe(format!("ALTER DATABASE \"{name}\" SET {setting} = '{value}'"))).await);
+        }
+        must(connection.close().await);
+    }
+
     /// The file of an SQLite database.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {

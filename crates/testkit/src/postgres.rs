@@ -31,6 +31,11 @@ pub(crate) fn cluster() -> &'static Cluster {
 }
 
 impl Cluster {
+    /// The address of one of its databases for the superuser.
+    pub(crate) fn superuser_url(&self, database: &str) -> String {
+        self.url(database).replacen(ROLE, "postgres", 1)
+    }
+
     /// The address of one of its databases. The role in it owns what it makes and is no superuser, as in production.
     pub(crate) fn url(&self, database: &str) -> String {
         url_at(&self.home, database)

@@ -135,7 +135,7 @@ both_databases! {
     async fn fleet_counters_are_what_is_there(house: House) {
         let (_agent, certificate) = house.deployed("web").await;
         house.request(json!({"name": "other", "sans": ["other.example.test"]})).await;
-        let read = async |name: &str| counters::read(house.store.db(), name).await.unwrap();
+        let read = async |name: &'static str| counters::read(house.store.db(), name).await.unwrap();
         assert_eq!((read("certificates").await, read("certificates.status.Active").await, read("certificates.status.Pending").await), (2, 1, 1));
         house.run_task("counter_folder").await;
         assert_eq!((read("certificates").await, read("certificates.issued").await, read("agents").await), (2, 1, 1));

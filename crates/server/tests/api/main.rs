@@ -21,5 +21,6 @@ mod pki;
 mod problems;
 mod runbook;
 mod scopes;
+mod statements;
 mod stats;
 mod support;
