@@ -73,49 +73,14 @@ pub async fn start_for(
 ) -> Result<(Certificate, bool, Vec<Job>)> {
     let policy = load::<RenewalPolicy>(tx, &certificate.renewal_policy_id).await?;
     let profile = load::<Profile>(tx, &certificate.certificate_profile_id).await?;
-    let now = ctx.now();
     let mut started = Vec::with_capacity(agents.len());
     let mut fresh = false;
     for agent in agents {
-        let (status, reason, hint) = approve::first_status(&profile, agent.as_ref(), why);
-        let job = Job {
-            id: ctx.new_id()?,
-            kind,
-            certificate_id: certificate.id.clone(),
-            target_id: None,
-            agent_id: agent.clone(),
-            version_id: None,
-            status,
-            reason,
-            hint,
-            scheduled_at: now,
-            attempts: 0,
-            max_attempts: policy.max_retries,
-            last_error: None,
-            progress: Vec::new(),
-            verification: None,
-            requested_by: ctx.actor().clone(),
-            fence: 0,
-            created_at: now,
-            started_at: None,
-            completed_at: None,
-            updated_at: now,
-        };
-        let holder = agent.as_ref().map_or("", |agent| agent.as_str());
-        let row = JobRow {
-            worker: holder.to_owned(),
-            lease_holder: None,
-            lease_expires_at: None,
-            csr_pem: None,
-            dedup_key: Some(format!("issue:{}:{holder}", certificate.id)),
-            job,
-        };
+        let row = wanted(ctx, certificate, (kind, why), (&policy, &profile), agent)?;
         match jobs::insert(tx, &row).await? {
             Ok(()) => {
                 fresh = true;
-                if let Some(agent) = agent {
-                    tx.wake(Topic::Agent(agent));
-                }
+                tell_holder(tx, &row);
                 started.push(row.job);
             }
             Err(existing) => {
@@ -129,13 +94,67 @@ pub async fn start_for(
     if !fresh {
         return Ok((certificate.clone(), false, started));
     }
+    let new = certificates::write_state(tx, certificate, under_way(certificate, why, &started, ctx.now())).await?;
+    Ok((new, true, started))
+}
+
+/// The job for a new version of a holder's, as it is written.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn wanted(
+    ctx: &Ctx,
+    certificate: &Certificate,
+    (kind, why): (JobKind, &str),
+    (policy, profile): (&RenewalPolicy, &Profile),
+    agent: Holder,
+) -> Result<JobRow> {
+    let now = ctx.now();
+    let (status, reason, hint) = approve::first_status(profile, agent.as_ref(), why);
+    let holder = agent.as_ref().map_or("", |agent| agent.as_str()).to_owned();
+    let job = Job {
+        id: ctx.new_id()?,
+        kind,
+        certificate_id: certificate.id.clone(),
+        target_id: None,
+        agent_id: agent,
+        version_id: None,
+        status,
+        reason,
+        hint,
+        scheduled_at: now,
+        attempts: 0,
+        max_attempts: policy.max_retries,
+        last_error: None,
+        progress: Vec::new(),
+        verification: None,
+        requested_by: ctx.actor().clone(),
+        fence: 0,
+        created_at: now,
+        started_at: None,
+        completed_at: None,
+        updated_at: now,
+    };
+    let dedup_key = Some(format!("issue:{}:{holder}", certificate.id));
+    Ok(JobRow { worker: holder, lease_holder: None, lease_expires_at: None, csr_pem: None, dedup_key, job })
+}
+
+/// Wakes the agent that is to make the key.
+pub fn tell_holder(tx: &mut WriteTx, row: &JobRow) {
+    if let Some(agent) = &row.job.agent_id {
+        tx.wake(Topic::Agent(agent.clone()));
+    }
+}
+
+/// A certificate as it is once the jobs for its next version are there.
+#[must_use]
+pub fn under_way(certificate: &Certificate, why: &str, started: &[Job], now: Timestamp) -> Certificate {
     let mut new = certificate.clone();
     new.status = if certificate.expires_at.is_some() { CertificateStatus::RenewalInProgress } else { CertificateStatus::Pending };
     why.clone_into(&mut new.reason);
     new.hint = started.iter().find_map(|job| job.hint.clone());
     new.next_try_at = Some(now.saturating_add(within_life(renewal::LOOK_AGAIN, certificate.expires_at, now)));
-    let new = certificates::write_state(tx, certificate, new).await?;
-    Ok((new, true, started))
+    new
 }
 
 /// A job that is under way already. What waits to be tried again is tried at once when a person asks: they may have mended what was wrong.

@@ -1,9 +1,10 @@
 //! What the scheduler, the worker and `explain` know when they ask the decision about a certificate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, CertificateStatus, Version, status_by_clock};
-use certctl_domain::ids::Id as _;
+use certctl_domain::ids::{AgentId, CertificateId, Id as _, IssuerId, ProfileId, RenewalPolicyId};
 use certctl_domain::issuer::Issuer;
 use certctl_domain::job::{Job, JobKind, JobStatus};
 use certctl_domain::notification::NotificationKind;
@@ -12,7 +13,7 @@ use certctl_domain::renewal::{Current, Decision, Facts, Failures, RenewalPolicy,
 use certctl_domain::time::Timestamp;
 use certctl_pki::chain::Chain;
 use certctl_store::jobs::JobRow;
-use certctl_store::{WriteTx, certificates, jobs, outbox, table};
+use certctl_store::{Topic, WriteTx, certificates, jobs, outbox, table};
 use serde_json::{Map, json};
 
 use crate::ctx::Ctx;
@@ -99,12 +100,61 @@ pub fn failures_of(certificate: &Certificate) -> Option<Failures> {
 /// # Errors
 /// When the database fails.
 pub async fn facts(tx: &mut WriteTx, certificate: &Certificate) -> Result<Known> {
-    let gone = |what: &str| Error::internal(format!("the {what} of a certificate is gone"));
-    let policy = table::get_in::<RenewalPolicy>(tx, &certificate.renewal_policy_id).await?.ok_or_else(|| gone("renewal policy"))?;
-    let issuer = table::get_in::<Issuer>(tx, &certificate.issuer_id).await?.ok_or_else(|| gone("issuer"))?;
-    let profile = table::get_in::<Profile>(tx, &certificate.certificate_profile_id).await?.ok_or_else(|| gone("profile"))?;
-    let holders = Holders::of(tx, certificate).await?;
-    Ok(Known { policy, issuer_enabled: issuer.enabled, profile_enabled: profile.enabled, holders, failures: failures_of(certificate) })
+    Knowledge::about(tx, std::slice::from_ref(certificate)).await?.known(certificate)
+}
+
+/// What the decisions about several certificates rest on: read once for all of them.
+#[derive(Debug, Default)]
+struct Knowledge {
+    policies: BTreeMap<RenewalPolicyId, RenewalPolicy>,
+    issuers: BTreeMap<IssuerId, Issuer>,
+    profiles: BTreeMap<ProfileId, Profile>,
+    live: BTreeMap<CertificateId, BTreeSet<AgentId>>,
+    versions: BTreeMap<CertificateId, Vec<Version>>,
+}
+
+impl Knowledge {
+    async fn about(tx: &mut WriteTx, certificates: &[Certificate]) -> Result<Self> {
+        let mut this = Self::default();
+        for certificate in certificates {
+            read_once(tx, &mut this.policies, &certificate.renewal_policy_id).await?;
+            read_once(tx, &mut this.issuers, &certificate.issuer_id).await?;
+            read_once(tx, &mut this.profiles, &certificate.certificate_profile_id).await?;
+        }
+        let ids: Vec<CertificateId> = certificates.iter().map(|certificate| certificate.id.clone()).collect();
+        for (id, agent) in certificates::live_agents_of(tx, &ids).await? {
+            this.live.entry(id).or_default().insert(agent);
+        }
+        for version in certificates::current_versions_of(tx, &ids).await? {
+            this.versions.entry(version.certificate_id.clone()).or_default().push(version);
+        }
+        Ok(this)
+    }
+
+    fn known(&mut self, certificate: &Certificate) -> Result<Known> {
+        let gone = |what: &str| Error::internal(format!("the {what} of a certificate is gone"));
+        let policy = self.policies.get(&certificate.renewal_policy_id).ok_or_else(|| gone("renewal policy"))?;
+        let issuer = self.issuers.get(&certificate.issuer_id).ok_or_else(|| gone("issuer"))?;
+        let profile = self.profiles.get(&certificate.certificate_profile_id).ok_or_else(|| gone("profile"))?;
+        let live = self.live.remove(&certificate.id).unwrap_or_default();
+        let versions = self.versions.remove(&certificate.id).unwrap_or_default();
+        Ok(Known {
+            policy: policy.clone(),
+            issuer_enabled: issuer.enabled,
+            profile_enabled: profile.enabled,
+            holders: Holders::new(certificate, live, versions),
+            failures: failures_of(certificate),
+        })
+    }
+}
+
+async fn read_once<N: table::Stored>(tx: &mut WriteTx, into: &mut BTreeMap<N::Id, N>, id: &N::Id) -> Result<()> {
+    if !into.contains_key(id)
+        && let Some(found) = table::get_in::<N>(tx, id).await?
+    {
+        into.insert(id.clone(), found);
+    }
+    Ok(())
 }
 
 /// When a certificate must be looked at next by itself: when renewal begins, when a warning is due, or when it ends.
@@ -115,31 +165,86 @@ pub fn next_look(expires_at: Timestamp, renew_at: Timestamp, policy: &RenewalPol
     next.unwrap_or_else(|| now.saturating_add(time::Duration::hours(1)))
 }
 
-/// Looks at one certificate that is due: starts what is to be started, warns, and sets when to look again.
+/// Looks at certificates that are due: starts what is to be started, warns, and sets when to look again; says for how many something was
+/// started. What another replica has looked at meanwhile, or somebody works on right now, is left alone.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn look(ctx: &Ctx, id: &certctl_domain::ids::CertificateId) -> Result<bool> {
-    let now = ctx.now();
+/// When the database fails; then nothing was done about any of them.
+pub async fn look(ctx: &Ctx, ids: &[CertificateId]) -> Result<u64> {
     let mut tx = ctx.write().await?;
-    let Some(old) = table::get_for_update::<Certificate>(&mut tx, id).await? else {
-        return Ok(false);
-    };
-    // Another replica was here in the meantime.
-    if old.next_try_at.is_none_or(|at| at > now) {
-        return Ok(false);
+    let due = certificates::lock_due(&mut tx, ids, ctx.now()).await?;
+    let mut knowledge = Knowledge::about(&mut tx, &due).await?;
+    let mut open: BTreeMap<CertificateId, Vec<JobRow>> = BTreeMap::new();
+    let locked: Vec<CertificateId> = due.iter().map(|certificate| certificate.id.clone()).collect();
+    for row in jobs::open_of_certificates(&mut tx, &locked).await? {
+        open.entry(row.job.certificate_id.clone()).or_default().push(row);
     }
-    let known = facts(&mut tx, &old).await?;
-    warn(&mut tx, &old, &known, now).await?;
-    let open = jobs::open_of_certificate(&mut tx, id).await?;
+    let (mut wanted, mut states, mut audits) = (Vec::new(), Vec::new(), Vec::new());
+    for old in due {
+        let open = open.remove(&old.id).unwrap_or_default();
+        let found = match knowledge.known(&old) {
+            Ok(known) => found(ctx, &mut tx, &old, &known, &open).await?,
+            Err(error) => {
+                // One that cannot be looked at keeps no other back.
+                tracing::error!(cert.id = %old.id, error = %error, "a certificate cannot be looked at");
+                continue;
+            }
+        };
+        let new = match found {
+            Found::Renew { kind, why, due } => {
+                let profile = knowledge.profiles.get(&old.certificate_profile_id);
+                let policy = knowledge.policies.get(&old.renewal_policy_id);
+                let Some(rules) = policy.zip(profile) else { continue };
+                let rows =
+                    due.into_iter().map(|holder| issue::wanted(ctx, &old, (kind, &why), rules, holder)).collect::<Result<Vec<_>>>()?;
+                let new_jobs: Vec<Job> = rows.iter().map(|row| row.job.clone()).collect();
+                rows.iter().for_each(|row| issue::tell_holder(&mut tx, row));
+                wanted.extend(rows);
+                let audit = Audit::new(AuditCategory::CertLifecycle, "certificate.renew", "certificate", &old.id);
+                audits.push(audit.with("name", old.name.as_str()).with("why", why.as_str()));
+                issue::under_way(&old, &why, &new_jobs, ctx.now())
+            }
+            Found::Stand(new) => *new,
+        };
+        if new != old {
+            states.push((old, new));
+        }
+    }
+    jobs::insert_all(&mut tx, &wanted).await?;
+    if !states.is_empty() {
+        certificates::write_states(&mut tx, &states).await?;
+    }
+    let started = audits.len() as u64;
+    match audits.pop() {
+        Some(last) => {
+            tx.wake(Topic::Progress);
+            audits.into_iter().for_each(|audit| tx.audit(audit));
+            tx.commit(last).await?;
+        }
+        None => tx.commit_housekeeping(TASK).await?,
+    }
+    Ok(started)
+}
+
+/// What a look at a certificate finds.
+enum Found {
+    /// These holders are to have new versions.
+    Renew { kind: JobKind, why: String, due: BTreeSet<Holder> },
+    /// It stands so.
+    Stand(Box<Certificate>),
+}
+
+async fn found(ctx: &Ctx, tx: &mut WriteTx, old: &Certificate, known: &Known, open: &[JobRow]) -> Result<Found> {
+    let now = ctx.now();
+    warn(tx, old, known, now).await?;
     let busy: BTreeSet<&Holder> =
         open.iter().filter(|row| matches!(row.job.kind, JobKind::Issuance | JobKind::Renewal)).map(|row| &row.job.agent_id).collect();
-    let waits_too_long = told_of_waiting(ctx, &mut tx, &old, &open).await?;
-    let mut decision = decide(&known.borrow(&old), now);
+    let waits_too_long = told_of_waiting(ctx, tx, old, open).await?;
+    let mut decision = decide(&known.borrow(old), now);
     // Each holder for itself: one that does not answer keeps no other back.
     let mut due = BTreeSet::new();
     for holder in known.holders.able.iter().filter(|holder| !busy.contains(holder)) {
-        let about_it = decide(&known.of(&old, holder), now);
+        let about_it = decide(&known.of(old, holder), now);
         if matches!(about_it, Decision::Renew { .. }) {
             due.insert(holder.clone());
             decision = about_it;
@@ -149,44 +254,26 @@ pub async fn look(ctx: &Ctx, id: &certctl_domain::ids::CertificateId) -> Result<
         let (why, hint) = ("all of its targets are disabled, or their agents are retired", "enable a target, or give it another");
         decision = Decision::Blocked { why: why.to_owned(), hint: hint.to_owned() };
     }
-    let started = match &decision {
+    match decision {
         Decision::Renew { why } if !due.is_empty() => {
             let kind = if known.holders.versions.is_empty() { JobKind::Issuance } else { JobKind::Renewal };
-            issue::start_for(ctx, &mut tx, &old, (kind, why), due).await?;
-            true
+            Ok(Found::Renew { kind, why, due })
         }
-        _ => {
+        decision => {
             let mut new = old.clone();
-            new.next_try_at = after_decision(&decision, &known, &old, now);
-            new.status = by_clock(&old, &known, !busy.is_empty(), now);
-            if let Decision::Blocked { why, hint } = &decision {
-                why.clone_into(&mut new.reason);
-                new.hint = Some(hint.clone());
+            new.next_try_at = after_decision(&decision, known, old, now);
+            new.status = by_clock(old, known, !busy.is_empty(), now);
+            if let Decision::Blocked { why, hint } = decision {
+                new.reason = why;
+                new.hint = Some(hint);
             }
             if let Some(waiting) = waits_too_long {
                 new.reason = waiting;
                 new.hint = Some("look whether the agent runs: `certctl agents explain`".to_owned());
             }
-            if new != old {
-                certificates::write_state(&mut tx, &old, new).await?;
-            }
-            false
+            Ok(Found::Stand(Box::new(new)))
         }
-    };
-    if started {
-        let why = match decision {
-            Decision::Renew { why } => why,
-            Decision::Wait { why, .. } | Decision::Blocked { why, .. } => why,
-        };
-        let audit =
-            certctl_domain::audit::Audit::new(certctl_domain::audit::AuditCategory::CertLifecycle, "certificate.renew", "certificate", id)
-                .with("name", old.name.as_str())
-                .with("why", why);
-        tx.commit(audit).await?;
-    } else {
-        tx.commit_housekeeping(TASK).await?;
     }
-    Ok(started)
 }
 
 /// Tells people, once for each job, of an agent that does not send its CSR; gives the words.

@@ -169,6 +169,36 @@ pub async fn write_state(tx: &mut WriteTx, old: &Certificate, mut new: Certifica
     Ok(new)
 }
 
+/// As [`write_state`], of several at once: where they stand, why, and when to look again; nothing else of `new` is written. They must have
+/// been read in this transaction by [`lock_due`].
+///
+/// # Errors
+/// [`StoreError::Stale`] when one of them was changed or deleted by somebody else.
+pub async fn write_states(tx: &mut WriteTx, changes: &[(Certificate, Certificate)]) -> Result<(), StoreError> {
+    let mut statement =
+        sql("UPDATE certificates AS c SET status = v.column3, reason = v.column4, hint = v.column5, next_try_at = v.column6,
+             revision = c.revision + 1, updated_at = ");
+    statement.push_bind(tx.now()).push(" FROM (VALUES ");
+    statement.push_rows(changes.iter().map(|(old, new)| {
+        vec![
+            Value::from(&old.id),
+            Value::from(old.revision),
+            Value::from(new.status.as_str()),
+            Value::from(new.reason.as_str()),
+            Value::from(new.hint.clone()),
+            Value::from(new.next_try_at),
+        ]
+    }));
+    statement.push(") AS v WHERE c.id = v.column1 AND c.revision = v.column2");
+    if tx.execute(statement.varying()).await? != changes.len() as u64 {
+        return Err(StoreError::Stale);
+    }
+    for (old, new) in changes {
+        count_status(tx, Some(old.status), Some(new.status));
+    }
+    Ok(())
+}
+
 /// Moves one certificate from one status counter to another.
 fn count_status(tx: &mut WriteTx, from: Option<CertificateStatus>, to: Option<CertificateStatus>) {
     if from == to {
@@ -199,6 +229,41 @@ pub async fn due(
     }
     statement.push(" ORDER BY next_try_at, id LIMIT ").push_bind(limit);
     db.fetch_all(statement).await?.iter().map(|row| Ok((row.time("next_try_at")?, row.id("id")?))).collect()
+}
+
+/// Of these certificates, those about which something is still to be decided at `now`; others cannot change them until the commit. What
+/// somebody else works on is left to the next time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock_due(tx: &mut WriteTx, ids: &[CertificateId], now: Timestamp) -> Result<Vec<Certificate>, StoreError> {
+    let mut statement = sql(format!("SELECT {} FROM certificates WHERE id IN ", table::column_names(&Certificate::TABLE)));
+    statement.push_list(ids.iter().map(Value::from)).push(" AND next_try_at <= ").push_bind(now).push(" ORDER BY id");
+    statement.push(tx.skip_locked());
+    tx.fetch_all(statement).await?.iter().map(|row| table::from_row(&Certificate::TABLE, row)).collect()
+}
+
+/// As [`live_targets`], the agents of several certificates.
+///
+/// # Errors
+/// When the database fails.
+pub async fn live_agents_of(tx: &mut WriteTx, ids: &[CertificateId]) -> Result<Vec<(CertificateId, AgentId)>, StoreError> {
+    let mut statement = sql("SELECT DISTINCT c.certificate_id AS certificate_id, t.agent_id AS agent_id FROM certificate_targets c
+         JOIN targets t ON t.id = c.target_id JOIN agents a ON a.id = t.agent_id
+         WHERE t.enabled AND a.retired_at IS NULL AND c.certificate_id IN ");
+    statement.push_list(ids.iter().map(Value::from));
+    tx.fetch_all(statement).await?.iter().map(|row| Ok((row.id("certificate_id")?, row.id("agent_id")?))).collect()
+}
+
+/// As [`current_versions`], of several certificates.
+///
+/// # Errors
+/// When the database fails.
+pub async fn current_versions_of(tx: &mut WriteTx, ids: &[CertificateId]) -> Result<Vec<Version>, StoreError> {
+    let mut statement = select_versions("state = 'current' AND certificate_id IN ");
+    statement.push_list(ids.iter().map(Value::from)).push(" ORDER BY not_after, id");
+    let rows = tx.fetch_all(statement).await?;
+    rows.iter().map(|row| table::from_row(&VERSIONS, row)).collect()
 }
 
 /// The targets of a certificate with the agents beside them; only enabled ones of agents that are not retired.

@@ -1,5 +1,7 @@
 //! Jobs: written, claimed under a lease with a fencing number, reported, and put back when a holder dies.
 
+use std::collections::BTreeSet;
+
 use certctl_domain::auth::Reach;
 use certctl_domain::ids::{AgentId, CertificateId, JobId, TargetId, VersionId};
 use certctl_domain::job::{Job, JobKind, JobStatus};
@@ -91,21 +93,36 @@ pub fn status_counter(status: JobStatus) -> String {
 /// # Errors
 /// When the database fails.
 pub async fn insert(tx: &mut WriteTx, row: &JobRow) -> Result<Result<(), JobId>, StoreError> {
-    if let Some(key) = &row.dedup_key {
-        // PostgreSQL: two transactions that look at the same time are told apart by the unique index below.
-        if let Some(found) = tx.fetch_optional(sql("SELECT id FROM jobs WHERE dedup_key = $1").bind(key.as_str())).await? {
-            return Ok(Err(found.id("id")?));
-        }
+    if insert_all(tx, std::slice::from_ref(row)).await?.contains(&row.job.id) {
+        return Ok(Ok(()));
     }
-    let mut statement = sql(format!(
-        "INSERT INTO jobs ({}, worker, lease_holder, lease_expires_at, csr_pem, dedup_key) VALUES ",
-        table::column_names(&JOBS)
-    ));
-    statement.push_rows([values_of(row)?]);
-    tx.execute(statement).await?;
-    tx.count("jobs", 1);
-    tx.count(&status_counter(row.job.status), 1);
-    Ok(Ok(()))
+    let found = tx.fetch_optional(sql("SELECT id FROM jobs WHERE dedup_key = $1").bind(row.dedup_key.clone())).await?;
+    // It was there a moment ago: what waits for a lock sees the row that it waited for, unless that ended meanwhile.
+    Ok(Err(found.ok_or(StoreError::Stale)?.id("id")?))
+}
+
+/// Writes new jobs, but none whose dedup key another one has that has not ended; gives the ids of those that were written.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert_all(tx: &mut WriteTx, rows: &[JobRow]) -> Result<BTreeSet<JobId>, StoreError> {
+    let mut written = BTreeSet::new();
+    for part in rows.chunks(ROWS_AT_ONCE) {
+        let mut statement = sql(format!(
+            "INSERT INTO jobs ({}, worker, lease_holder, lease_expires_at, csr_pem, dedup_key) VALUES ",
+            table::column_names(&JOBS)
+        ));
+        statement.push_rows(part.iter().map(values_of).collect::<Result<Vec<_>, _>>()?);
+        statement.push(" ON CONFLICT (dedup_key) WHERE dedup_key IS NOT NULL DO NOTHING RETURNING id");
+        // A text with many rows is not worth keeping for the next time.
+        let statement = if part.len() > 1 { statement.varying() } else { statement };
+        written.extend(tx.fetch_all(statement).await?.iter().map(|row| row.id("id")).collect::<Result<Vec<JobId>, _>>()?);
+    }
+    for row in rows.iter().filter(|row| written.contains(&row.job.id)) {
+        tx.count("jobs", 1);
+        tx.count(&status_counter(row.job.status), 1);
+    }
+    Ok(written)
 }
 
 /// Writes a changed job. An ended one frees its dedup key and its lease.
@@ -178,6 +195,17 @@ pub async fn list(db: &Db, query: &ListQuery, reach: &Reach) -> Result<Page<Job>
 /// When the database fails.
 pub async fn open_of_certificate(tx: &mut Tx, id: &CertificateId) -> Result<Vec<JobRow>, StoreError> {
     let statement = select(OPEN_OF_CERTIFICATE, tx.for_update()).bind(id);
+    tx.fetch_all(statement).await?.iter().map(read).collect()
+}
+
+/// As [`open_of_certificate`], of several certificates.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open_of_certificates(tx: &mut Tx, ids: &[CertificateId]) -> Result<Vec<JobRow>, StoreError> {
+    let mut statement = select("certificate_id IN ", "");
+    statement.push_list(ids.iter().map(Value::from)).push(" AND completed_at IS NULL ORDER BY certificate_id, created_at, id");
+    statement.push(tx.for_update());
     tx.fetch_all(statement).await?.iter().map(read).collect()
 }
 
@@ -329,6 +357,9 @@ pub async fn open_of_agent_for_update(tx: &mut WriteTx, id: &AgentId) -> Result<
     let statement = select("agent_id = $1 AND completed_at IS NULL ORDER BY id", tx.for_update()).bind(id);
     tx.fetch_all(statement).await?.iter().map(read).collect()
 }
+
+/// Far below what either database takes as values of one statement.
+const ROWS_AT_ONCE: usize = 100;
 
 const OPEN_OF_CERTIFICATE: &str = "certificate_id = $1 AND completed_at IS NULL ORDER BY created_at, id";
 

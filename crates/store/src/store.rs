@@ -109,6 +109,24 @@ impl Store {
     }
 }
 
+impl Who {
+    /// The columns of an audit event.
+    fn values_of(&self, id: &AuditId, audit: &Audit) -> Vec<Value> {
+        vec![
+            id.into(),
+            self.actor.clone().into(),
+            self.kind.as_str().into(),
+            audit.action.into(),
+            audit.resource_type.into(),
+            audit.resource_id.clone().into(),
+            serde_json::Value::Object(audit.details.clone()).into(),
+            self.at.into(),
+            audit.category.as_str().into(),
+            self.request_id.clone().into(),
+        ]
+    }
+}
+
 impl WriteTx {
     /// On whose behalf this is.
     #[must_use]
@@ -151,26 +169,22 @@ impl WriteTx {
     /// When the database fails; then nothing was changed.
     pub async fn commit(mut self, audit: Audit) -> Result<(), StoreError> {
         self.audits.push(audit);
-        for audit in std::mem::take(&mut self.audits) {
-            let id: AuditId = self.store.new_id(self.who.at)?;
-            let who = self.who.clone();
-            self.tx
-                .execute(
-                    sql("INSERT INTO audit_events (id, actor, actor_type, action, resource_type, resource_id, details, timestamp, event_category, request_id)
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
-                    .bind(&id)
-                    .bind(who.actor)
-                    .bind(who.kind.as_str())
-                    .bind(audit.action)
-                    .bind(audit.resource_type)
-                    .bind(audit.resource_id)
-                    .bind(serde_json::Value::Object(audit.details))
-                    .bind(who.at)
-                    .bind(audit.category.as_str())
-                    .bind(who.request_id),
-                )
-                .await?;
-            self.tx.execute(sql("INSERT INTO audit_unsealed (event_id) VALUES ($1)").bind(&id)).await?;
+        let audits = std::mem::take(&mut self.audits);
+        for part in audits.chunks(AUDITS_AT_ONCE) {
+            let (mut events, mut unsealed) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
+            for audit in part {
+                let id: AuditId = self.store.new_id(self.who.at)?;
+                unsealed.push(vec![Value::from(&id)]);
+                events.push(self.who.values_of(&id, audit));
+            }
+            let mut statement =
+                sql("INSERT INTO audit_events (id, actor, actor_type, action, resource_type, resource_id, details, timestamp,
+                     event_category, request_id) VALUES ");
+            statement.push_rows(events);
+            self.tx.execute(statement).await?;
+            let mut statement = sql("INSERT INTO audit_unsealed (event_id) VALUES ");
+            statement.push_rows(unsealed);
+            self.tx.execute(statement).await?;
         }
         self.topics.push(Topic::Audit);
         self.finish().await
@@ -214,3 +228,6 @@ impl DerefMut for WriteTx {
         &mut self.tx
     }
 }
+
+/// Far below what either database takes as values of one statement.
+const AUDITS_AT_ONCE: usize = 500;

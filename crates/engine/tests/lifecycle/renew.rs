@@ -1,12 +1,36 @@
 //! Renewal by the clock and by hand, and the alerts around it.
 
-use certctl_domain::certificate::{CertificateStatus, VersionState};
+use certctl_domain::certificate::{Certificate, CertificateStatus, VersionState};
 use certctl_domain::job::{JobKind, JobStatus};
 use certctl_engine::{Ctx, certificates, renewal, scheduler};
 use certctl_store::db::sql;
+use certctl_store::{Who, table};
 use certctl_testkit::both_databases;
 
 use crate::house::House;
+
+/// On SQLite there is one writer, so nobody works on anything meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_works_on_is_left_to_the_next_look() {
+    let house = House::open(certctl_testkit::Engine::Postgres).await;
+    let mut ids = Vec::new();
+    for name in ["one", "two", "three"] {
+        ids.push(house.deployed(name).await.1.id);
+    }
+    house.clock.advance(time::Duration::days(61));
+    let ctx = Ctx::system(&house.engine, renewal::TASK);
+    let mut busy = house.store.write(Who::task("somebody", house.engine.now())).await.unwrap();
+    table::get_for_update::<Certificate>(&mut busy, &ids[1]).await.unwrap();
+    assert_eq!(renewal::look(&ctx, &ids).await.unwrap(), 2);
+    drop(busy);
+    assert_eq!(renewal::look(&ctx, &ids).await.unwrap(), 1);
+    assert_eq!(renewal::look(&ctx, &ids).await.unwrap(), 0);
+    for id in &ids {
+        assert_eq!(house.jobs(id, JobKind::Renewal).await.len(), 1);
+        assert_eq!(house.certificate(id).await.status, CertificateStatus::RenewalInProgress);
+    }
+    assert_eq!(house.number("SELECT count(*) AS n FROM audit_events WHERE action = 'certificate.renew'").await, 3);
+}
 
 both_databases! {
     async fn the_scheduler_renews_in_time_and_the_old_version_is_superseded(house: House) {
@@ -29,8 +53,9 @@ both_databases! {
         let other = house.second_replica().await;
         house.clock.advance(time::Duration::days(61));
         let (one, two) = (Ctx::system(&house.engine, renewal::TASK), Ctx::system(&other, renewal::TASK));
-        let (first, second) = tokio::join!(renewal::look(&one, &certificate.id), renewal::look(&two, &certificate.id));
-        assert_eq!(u8::from(first.unwrap()) + u8::from(second.unwrap()), 1);
+        let ids = [certificate.id.clone()];
+        let (first, second) = tokio::join!(renewal::look(&one, &ids), renewal::look(&two, &ids));
+        assert_eq!(first.unwrap() + second.unwrap(), 1);
         let task = scheduler::TASKS.iter().find(|task| task.name == renewal::TASK).unwrap();
         let held = scheduler::once(&one, task).await.unwrap();
         assert!(held.is_some());
