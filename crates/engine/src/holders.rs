@@ -110,10 +110,13 @@ pub async fn changed(ctx: &Ctx, tx: &mut WriteTx, certificate: &Certificate, why
 /// # Errors
 /// When the database fails.
 pub async fn supersede_former(tx: &mut WriteTx, certificate: &Certificate) -> Result<u64> {
+    let held = certificates::current_versions(tx, &certificate.id).await?;
+    if held.len() < 2 {
+        return Ok(0);
+    }
     // A target that is disabled for a while keeps its agent among the holders.
     let agents = certificates::linked_agents(tx, &certificate.id).await?;
     let keep: Vec<&str> = if certificate.target_ids.is_empty() { vec![""] } else { agents.iter().map(|agent| agent.as_str()).collect() };
-    let held = certificates::current_versions(tx, &certificate.id).await?;
     let present = held.iter().filter(|version| keep.contains(&version.agent_id.as_ref().map_or("", |agent| agent.as_str()))).count();
     if present == 0 || present == held.len() {
         return Ok(0);

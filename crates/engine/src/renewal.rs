@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use certctl_connector_core::fault;
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, CertificateStatus, Version, status_by_clock};
 use certctl_domain::ids::{AgentId, CertificateId, Id as _, IssuerId, ProfileId, RenewalPolicyId};
@@ -220,6 +221,7 @@ pub async fn look(ctx: &Ctx, ids: &[CertificateId]) -> Result<u64> {
             tx.wake(Topic::Progress);
             audits.into_iter().for_each(|audit| tx.audit(audit));
             tx.commit(last).await?;
+            fault::point("renewal.started");
         }
         None => tx.commit_housekeeping(TASK).await?,
     }

@@ -1,5 +1,7 @@
 //! What stands between a server and its PostgreSQL: a pooler, and the database's own death and return.
 
+use std::time::{Duration, Instant};
+
 use certctl_testkit::{OwnCluster, Pooler, database::postgres, wait_until};
 use serde_json::json;
 
@@ -47,6 +49,13 @@ async fn what_a_dead_database_interrupts_goes_on_when_it_is_back() {
     let refused = world.api.get("/api/v1/certificates").await;
     assert_eq!(refused.status, 503, "{}", refused.text);
     refused.problem();
+    // Longer than anything waits for a connection: what was under way has failed by then.
+    let down = Instant::now();
+    wait_until("half a minute without a database", LONG, async || {
+        assert_eq!(world.api.get("/ready").await.status, 503);
+        down.elapsed() >= Duration::from_secs(30)
+    })
+    .await;
     cluster.start_again();
     wait_until("the server to be ready again", LONG, async || world.api.get("/ready").await.status == 200).await;
     world.cli.run(&["certs", "wait", "web", "--timeout", "3m"]).await.ok();
