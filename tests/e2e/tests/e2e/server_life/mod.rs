@@ -3,5 +3,6 @@
 mod certificate;
 mod configuration;
 mod first_start;
+mod memory;
 mod migrations;
 mod restarts;
