@@ -5,6 +5,7 @@
 
 mod acme;
 mod authorities;
+mod clock;
 mod holders;
 mod house;
 mod imported;
