@@ -1,34 +1,37 @@
 //! The operators' runbook for a metrics key, with the tools that it names: curl and jq.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use certctl_testkit::{Engine, both_databases, require_program};
+use certctl_testkit::{Engine, both_databases, require_program, wait_until};
 use serde_json::json;
 
-use crate::harness::{Ran, Server, Setup, World, command, read, run};
+use crate::harness::{LONG, Prometheus, Ran, Server, Setup, World, command, read, run};
 
 both_databases! {
     async fn the_calls_work_word_for_word(world: World) {
-        let scraped = script(&world, MINT).await.ok();
+        let page = Page::read();
+        let scraped = script(&world, &page.mint).await.ok();
         let first_key = scraped.lines().last().unwrap().to_owned();
         assert!(first_key.starts_with("ck_"), "the last line is the key: {scraped}");
         world.home.plant_key(&first_key);
         let minted: serde_json::Value = serde_json::from_str(&read(&world.home.join("prom-key.json"))).unwrap();
         assert_eq!((&minted["actor_id"], &minted["name"]), (&json!("actor-prometheus"), &json!("prometheus-scrape-token")));
         let first_id = minted["id"].as_str().unwrap();
-        assert_eq!(status(&world, Some(&first_key)).await, "200");
+        script(&world, &page.keep).await.ok();
+        assert_eq!(script(&world, &page.look).await.ok().trim(), "200");
 
         let weak = world.key_of("weak", json!(["r-agent"])).await;
-        script(&world, ROTATE).await.ok();
-        let second: serde_json::Value = serde_json::from_str(&read(&world.home.join("prom-key-new.json"))).unwrap();
-        let second_key = second["key_value"].as_str().unwrap();
-        world.home.plant_key(second_key);
-        assert_eq!((status(&world, Some(&first_key)).await, status(&world, Some(second_key)).await), ("200".to_owned(), "200".to_owned()));
-        script(&world, &REVOKE.replace("<OLD_KEY_ID>", first_id)).await.ok();
+        script(&world, &page.rotate).await.ok();
+        let second_key = read(&world.home.join("certctl.key")).trim().to_owned();
+        world.home.plant_key(&second_key);
+        assert_eq!((status(&world, Some(&first_key)).await, status(&world, Some(&second_key)).await), ("200".to_owned(), "200".to_owned()));
+        script(&world, &page.revoke.replace("<OLD_KEY_ID>", first_id)).await.ok();
+        assert_eq!(script(&world, &page.look).await.ok().trim(), "200");
 
         let unknown = format!("ck_0123456789ab_{}", "A".repeat(43));
         for (key, expected) in
-            [(None, "401"), (Some(unknown.as_str()), "401"), (Some(&first_key), "401"), (Some(&weak), "403"), (Some(second_key), "200")]
+            [(None, "401"), (Some(unknown.as_str()), "401"), (Some(&first_key), "401"), (Some(&weak), "403"), (Some(&second_key), "200")]
         {
             assert_eq!(status(&world, key).await, expected);
         }
@@ -55,6 +58,33 @@ both_databases! {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_prometheus_scrapes_and_loses_nothing_when_its_key_changes() {
+    let world = World::open(Engine::Sqlite).await;
+    let page = Page::read();
+    world.cli.run(&["certs", "request", "--name", "waits", "--san", "waits.example.test"]).await.ok();
+    let first_key = script(&world, &page.mint).await.ok().lines().last().unwrap().to_owned();
+    world.home.plant_key(&first_key);
+    let minted: serde_json::Value = serde_json::from_str(&read(&world.home.join("prom-key.json"))).unwrap();
+    script(&world, &page.keep).await.ok();
+    let address = world.server.url().trim_start_matches("https://").to_owned();
+    let config = page.config.replace("certctl.your-org.example", &address).replace("30s", "1s");
+    let prometheus = Prometheus::start(&world.home, &config).await;
+    wait_until("a first scrape", LONG, async || prometheus.value("up").await == Some(1.0)).await;
+    assert_eq!(prometheus.value("certctl_certificate_total").await, Some(1.0));
+
+    script(&world, &page.rotate).await.ok();
+    world.home.plant_key(&read(&world.home.join("certctl.key")));
+    let scrapes = async || prometheus.value("count_over_time(up[1h])").await.unwrap();
+    let before = scrapes().await;
+    wait_until("a scrape with the new key", LONG, async || scrapes().await >= before + 2.0).await;
+    script(&world, &page.revoke.replace("<OLD_KEY_ID>", minted["id"].as_str().unwrap())).await.ok();
+    assert_eq!(status(&world, Some(&first_key)).await, "401");
+    let before = scrapes().await;
+    wait_until("scrapes after the end of the old key", LONG, async || scrapes().await >= before + 2.0).await;
+    assert_eq!(prometheus.value("min_over_time(up[1h])").await, Some(1.0), "no scrape has failed");
+}
+
 #[tokio::test]
 async fn a_deleted_key_is_dead_at_once_on_every_replica() {
     let world = World::open(Engine::Postgres).await;
@@ -75,9 +105,32 @@ async fn a_deleted_key_is_dead_at_once_on_every_replica() {
     }
 }
 
+/// The blocks of the runbook that operators run.
+struct Page {
+    mint: String,
+    keep: String,
+    look: String,
+    rotate: String,
+    revoke: String,
+    config: String,
+}
+
+impl Page {
+    fn read() -> Self {
+        let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operator/runbooks/prometheus-bearer-token.md"));
+        let blocks = |language: &str| -> Vec<String> {
+            let fence = format!("\n```{language}\n");
+            page.split(&fence).skip(1).map(|rest| rest.split_once("\n```").unwrap().0.to_owned()).collect()
+        };
+        let Ok([mint, keep, look, rotate, revoke]) = <[String; 5]>::try_from(blocks("sh")) else { panic!("the runbook has other blocks") };
+        let Ok([config]) = <[String; 1]>::try_from(blocks("yaml")) else { panic!("the runbook has other configurations") };
+        Self { mint, keep, look, rotate, revoke, config }
+    }
+}
+
 /// Runs lines of the runbook. Only the host is changed, and the folder for scratch files; the CA lies where the runbook has it.
 async fn script(world: &World, lines: &str) -> Ran {
-    for program in ["curl", "jq", "tee"] {
+    for program in ["curl", "jq", "tee", "shred"] {
         require_program(program);
     }
     world.home.write("ca.crt", read(&world.server.ca_file()));
@@ -114,49 +167,3 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
     }
     samples
 }
-
-const MINT: &str = r#"
-# 2. Create a role with only metrics.read.
-curl -sS --cacert ./ca.crt -X POST \
-  -H "Authorization: Bearer ${ADMIN_API_KEY}" \
-  -H "Content-Type: application/json" \
-  https://certctl.your-org.example/api/v1/auth/roles \
-  -d '{"id":"r-prometheus-scrape","name":"Prometheus scrape","permissions":["metrics.read"]}'
-
-# 3. Create an actor that holds the role.
-curl -sS --cacert ./ca.crt -X POST \
-  -H "Authorization: Bearer ${ADMIN_API_KEY}" \
-  -H "Content-Type: application/json" \
-  https://certctl.your-org.example/api/v1/auth/actors \
-  -d '{"id":"actor-prometheus","name":"Prometheus scrape","roles":["r-prometheus-scrape"]}'
-
-# 4. Mint an API key for the actor. The response includes a
-#    `key_value` field that's only returned ONCE — capture it.
-curl -sS --cacert ./ca.crt -X POST \
-  -H "Authorization: Bearer ${ADMIN_API_KEY}" \
-  -H "Content-Type: application/json" \
-  https://certctl.your-org.example/api/v1/auth/apikeys \
-  -d '{"actor_id":"actor-prometheus","name":"prometheus-scrape-token"}' \
-  | tee /tmp/prom-key.json
-
-# Extract just the secret material:
-echo
-jq -r '.key_value' /tmp/prom-key.json
-"#;
-
-const ROTATE: &str = r#"
-# 1. Mint a new key (same actor + role)
-curl -sS --cacert ./ca.crt -X POST \
-  -H "Authorization: Bearer ${ADMIN_API_KEY}" \
-  -H "Content-Type: application/json" \
-  https://certctl.your-org.example/api/v1/auth/apikeys \
-  -d '{"actor_id":"actor-prometheus","name":"prometheus-scrape-token-v2"}' \
-  | tee /tmp/prom-key-new.json
-"#;
-
-const REVOKE: &str = r#"
-# 4. Revoke the old key
-curl -sS --cacert ./ca.crt -X DELETE \
-  -H "Authorization: Bearer ${ADMIN_API_KEY}" \
-  https://certctl.your-org.example/api/v1/auth/apikeys/<OLD_KEY_ID>
-"#;
