@@ -10,7 +10,6 @@ mod config;
 mod dns;
 mod flow;
 mod gate;
-mod handshake;
 mod jws;
 mod order;
 mod problem;
@@ -30,7 +29,6 @@ use certctl_pki::chain::Chain;
 use serde_json::{Value, json};
 
 pub use self::config::{AcmeConfig, AcmeDnsAccount, Challenge, DnsKind};
-pub use self::handshake::identifier_of;
 
 use self::account::Accounts;
 use self::client::Client;

@@ -7,7 +7,7 @@ pub mod surroundings;
 
 use certctl_connector_core::registry::{Family, entry};
 
-pub use acme::{Acme, identifier_of};
+pub use acme::Acme;
 pub use issuer::{ASK_RENEWAL_INFO_AT, Held, Issued, Issuer, Order, Outcome, Predecessor, Prepared, Revocation, Suggestion, Ticket};
 pub use local::LocalCa;
 pub use surroundings::{ChallengeAnswer, KeptAccount, Surroundings, Vault};

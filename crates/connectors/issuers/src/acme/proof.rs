@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use certctl_connector_core::ConnectorError;
+use certctl_connector_core::challenge::server_name_of;
 use certctl_connector_core::egress::Answer;
 use certctl_domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
@@ -13,7 +14,6 @@ use super::account::Account;
 use super::config::{AcmeConfig, Challenge};
 use super::dns::{self, TxtRecord};
 use super::flow::pause;
-use super::handshake;
 use super::jws::sha256_text;
 use super::order::{Authorization, ChallengeKind, ChallengeObject, Identifier, Posted, Status};
 use super::problem::AcmeError;
@@ -246,7 +246,7 @@ impl Proofs<'_> {
                 let answer = ChallengeAnswer {
                     token: posted.token.clone(),
                     key_authorization: posted.value.clone(),
-                    server_name: (posted.kind == ChallengeKind::TlsAlpn01).then(|| handshake::server_name_of(&posted.domain)),
+                    server_name: (posted.kind == ChallengeKind::TlsAlpn01).then(|| server_name_of(&posted.domain)),
                     expires_at: self.now.saturating_add(ANSWER_LIFE),
                 };
                 self.acme.vault()?.publish(&answer).await
