@@ -13,7 +13,7 @@ use crate::server::Verdict;
 pub(crate) async fn run(agent: &Agent, stop: &CancellationToken) -> Beat {
     let mut backoff = Backoff::new(agent.timing.shortest_wait, agent.timing.longest_wait);
     loop {
-        let facts = facts::now();
+        let facts = facts::now(&agent.challenges);
         let wait = match stop.run_until_cancelled(agent.server.heartbeat(&facts)).await {
             None => return Beat::Stopped,
             Some(Ok(answer)) => {

@@ -5,6 +5,7 @@ pub mod approve;
 pub mod auth;
 pub mod bulk;
 pub mod certificates;
+pub mod challenges;
 pub mod clock;
 pub mod connectors;
 pub mod crl;

@@ -114,6 +114,7 @@ migrations! {
     2 "0002_revocation";
     3 "0003_acme";
     4 "0004_patience";
+    5 "0005_agent_challenges";
 }
 
 fn migrator(steps: &'static [Step]) -> Migrator {
