@@ -80,20 +80,18 @@ async fn answer(agent: &Agent, desk: &mut Desk) {
     loop {
         let asked_at = Instant::now();
         let wait = match round(agent, desk, &mut has).await {
-            Ok(Round::News) => None,
-            Ok(Round::Nothing) => {
+            Ok(round) => {
                 backoff.reset();
                 // A server that does not hold the question must not be asked without end.
-                (asked_at.elapsed() < agent.timing.idle_pace).then(|| jittered(agent.timing.idle_pace))
+                let idle = round == Round::Nothing && asked_at.elapsed() < agent.timing.idle_pace;
+                idle.then(|| jittered(agent.timing.idle_pace))
             }
-            Err(error) => match Verdict::of(&error) {
-                Verdict::Retired => return,
-                _ => {
-                    tracing::debug!(%error, "the server cannot say which challenges are open, or take what became of them");
-                    desk.expire().await;
-                    Some(backoff.after_failure())
-                }
-            },
+            Err(error) if Verdict::of(&error) == Verdict::Retired => return,
+            Err(error) => {
+                tracing::debug!(%error, "the server cannot say which challenges are open, or take what became of them");
+                desk.expire().await;
+                Some(backoff.after_failure())
+            }
         };
         if let Some(wait) = wait {
             tokio::time::sleep(wait).await;
@@ -102,6 +100,7 @@ async fn answer(agent: &Agent, desk: &mut Desk) {
 }
 
 /// What a question brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Round {
     /// Something else than before.
     News,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use certctl_agent::agent::HostSettings;
 use certctl_agent::challenges::{ChallengeSettings, OverHttp};
+use certctl_domain::challenge::ChallengeKind;
 use certctl_testkit::wait_until;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -107,5 +108,24 @@ async fn a_port_that_is_taken_is_told_and_tried_again_and_open_no_longer_than_ne
     }
     server.opens(Vec::new());
     wait_until("the port to be closed", LONG, async || TcpStream::connect(address).await.is_err()).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_knows_nothing_of_it_still_hears_that_the_agent_lives() {
+    let server = FakeServer::start().await;
+    let host = Host::enrolled(&server).await;
+    server.script().is_older = true;
+    server.script().refuse = vec![("challenges", 404)];
+    let (settings, _) = shown(&host);
+    let running = host.start_as(settings, quick()).await;
+    wait_until("heartbeats", LONG, async || server.script().heartbeats > 1).await;
+    assert_eq!(server.script().can_answer, []);
+    // Upgraded, it is told at once and the answers begin.
+    server.script().is_older = false;
+    server.script().refuse.clear();
+    server.opens(vec![challenge("one.thumb")]);
+    assert_eq!(server.answer_for("one", 0).await.error, None);
+    wait_until("the agent to say what it can", LONG, async || server.script().can_answer == [ChallengeKind::Http01]).await;
     running.stop().await;
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use certctl_api::agents::{ChallengeReport, CsrRequest, EnrollRequest, JobReport};
+use certctl_domain::agent::AgentFacts;
+use certctl_domain::challenge::ChallengeKind;
 use certctl_domain::time::Timestamp;
 use certctl_pki::certificate::Certificate;
 use http_body_util::{BodyExt as _, Full};
@@ -64,6 +66,10 @@ pub(crate) struct Script {
     /// Reports by job, in order.
     pub(crate) reports: Vec<(String, JobReport)>,
     pub(crate) heartbeats: usize,
+    /// What the last one said that the agent can answer.
+    pub(crate) can_answer: Vec<ChallengeKind>,
+    /// Whether this is a server that knows nothing of that.
+    pub(crate) is_older: bool,
     pub(crate) questions: usize,
     pub(crate) skew_ms: i64,
     /// Answers instead of the usual: the end of a path, and a status. The first that fits.
@@ -97,6 +103,8 @@ impl FakeServer {
             answers: Vec::new(),
             reports: Vec::new(),
             heartbeats: 0,
+            can_answer: Vec::new(),
+            is_older: false,
             questions: 0,
             skew_ms: 0,
             refuse: Vec::new(),
@@ -281,6 +289,11 @@ impl Shared {
         match parts[1..] {
             ["heartbeat"] => {
                 let mut script = self.script.lock().unwrap();
+                let facts: AgentFacts = serde_json::from_slice(body).unwrap();
+                if script.is_older && !facts.challenges.is_empty() {
+                    return problem(422, "unknown field `challenges`");
+                }
+                script.can_answer = facts.challenges;
                 script.heartbeats += 1;
                 let answer = json!({"status": "ok", "server_time": now(), "clock_skew_ms": script.skew_ms, "next_in_seconds": 30});
                 (StatusCode::OK, answer)
