@@ -36,12 +36,17 @@ pub(crate) const ROOMS: [Room; 16] = [
 ];
 
 /// What is not for everybody.
-pub(crate) const CONFINED: [Confined; 3] = [
+pub(crate) const CONFINED: [Confined; 4] = [
     Confined { crates: &["sqlx"], rooms: &[STORE, TESTKIT, BENCH], why: "SQL lives in the store" },
     Confined {
-        crates: &["axum", "hyper", "hyper-util", "http", "http-body-util", "tower", "tower-http", "utoipa-axum"],
+        crates: &["axum", "tower", "tower-http", "utoipa-axum"],
         rooms: &[SERVER, BENCH],
-        why: "only the server speaks HTTP as a server; an engine that sees HTTP types can serve nothing else",
+        why: "only the server has an API; an engine that sees HTTP types can serve nothing else",
+    },
+    Confined {
+        crates: &["hyper", "hyper-util", "http", "http-body-util"],
+        rooms: &[SERVER, BENCH, CORE],
+        why: "HTTP is spoken by the server, and to CAs that look at a challenge by certctl-connector-core, in one way for server and agent",
     },
     Confined {
         crates: &["reqwest"],

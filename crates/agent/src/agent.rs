@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use certctl_connector_core::ConnectorError;
 
+use crate::challenges::ChallengeSettings;
 use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::outbox::Outbox;
@@ -26,7 +27,18 @@ pub struct Agent {
     pub(crate) journal: PathBuf,
     /// The file that decides which programs may run.
     pub(crate) allow_list: PathBuf,
+    /// Where CAs that look at this host are answered.
+    pub(crate) challenges: ChallengeSettings,
     pub(crate) timing: Timing,
+}
+
+/// What this host alone decides.
+#[derive(Debug, Clone, Default)]
+pub struct HostSettings {
+    /// The file that decides which programs may run, if it is not in the state directory.
+    pub allow_list: Option<PathBuf>,
+    /// Where CAs that look at this host are answered.
+    pub challenges: ChallengeSettings,
 }
 
 /// How patient the agent is.
@@ -79,7 +91,7 @@ impl Agent {
     ///
     /// # Errors
     /// When it is not enrolled, or its state or address cannot be used.
-    pub fn open(state: &StateDir, allow_list: Option<PathBuf>, timing: Timing) -> Result<Self, ConnectorError> {
+    pub fn open(state: &StateDir, host: HostSettings, timing: Timing) -> Result<Self, ConnectorError> {
         let identity = Identity::load(state)?.ok_or_else(|| not_enrolled(state))?;
         let address = Address { server: identity.server.clone(), ca_pem: identity.ca_pem(state)? };
         let server = Server::new(identity.agent_id.clone(), &identity.credential, &address, timing.poll_wait)
@@ -90,7 +102,8 @@ impl Agent {
             outbox: Outbox::open(state)?,
             pulse: Pulse::start(state),
             journal: state.directory(JOURNAL)?,
-            allow_list: allow_list.unwrap_or_else(|| state.join(ALLOW_LIST)),
+            allow_list: host.allow_list.unwrap_or_else(|| state.join(ALLOW_LIST)),
+            challenges: host.challenges,
             state: state.clone(),
             identity,
             timing,

@@ -15,7 +15,7 @@ use certctl_connector_core::ConnectorError;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::settings::{CommonOptions, EnrollmentOptions, Settings, Surroundings};
+use crate::settings::{CommonOptions, Settings, Surroundings};
 use crate::telemetry;
 
 /// Makes keys on this machine, puts certificates in place, and proves what is served.
@@ -38,7 +38,7 @@ enum Command {
     Enroll(enroll::Options),
     /// Run the agent until it is told to stop
     #[command(after_help = run::EXAMPLES)]
-    Run(EnrollmentOptions),
+    Run(run::Options),
     /// Say how the agent on this machine is; exit code 0 when all is well, 1 when not
     #[command(after_help = status::EXAMPLES)]
     Status(status::Options),

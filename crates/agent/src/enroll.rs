@@ -12,6 +12,7 @@ use certctl_domain::x509::Fingerprint;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::challenges::ChallengeSettings;
 use crate::identity::{CA_FILE, Identity, Trust};
 use crate::server::{self, Address, CALL_TIMEOUT};
 use crate::state::{Lock, StateDir, write_private};
@@ -71,7 +72,7 @@ pub async fn enroll(state: &StateDir, _lock: &Lock, enrollment: Enrollment) -> R
         token: enrollment.token.expose().clone(),
         name,
         secret_sha256: sha256(secret.expose().as_bytes()),
-        facts: facts::now(),
+        facts: facts::now(&ChallengeSettings::default()),
     };
     let answer: EnrollResponse = client.post("/api/v1/agents/enroll", &request).await.map_err(|error| refused(error, &enrollment))?;
     let identity = keep(state, address, &answer, &secret)?;

@@ -2,10 +2,11 @@
 
 use certctl_domain::agent::AgentFacts;
 
+use crate::challenges::ChallengeSettings;
 use crate::clock;
 
 /// The facts as they are now. The address is left to the server, which sees it.
-pub(crate) fn now() -> AgentFacts {
+pub(crate) fn now(challenges: &ChallengeSettings) -> AgentFacts {
     AgentFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         hostname: hostname(),
@@ -13,6 +14,7 @@ pub(crate) fn now() -> AgentFacts {
         architecture: std::env::consts::ARCH.to_owned(),
         ip_address: String::new(),
         sent_at: Some(clock::now()),
+        challenges: challenges.kinds(),
     }
 }
 

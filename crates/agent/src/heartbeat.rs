@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use certctl_api::agents::HeartbeatResponse;
+use certctl_api::client::ClientError;
+use certctl_domain::agent::AgentFacts;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
@@ -13,8 +16,7 @@ use crate::server::Verdict;
 pub(crate) async fn run(agent: &Agent, stop: &CancellationToken) -> Beat {
     let mut backoff = Backoff::new(agent.timing.shortest_wait, agent.timing.longest_wait);
     loop {
-        let facts = facts::now();
-        let wait = match stop.run_until_cancelled(agent.server.heartbeat(&facts)).await {
+        let wait = match stop.run_until_cancelled(once(agent)).await {
             None => return Beat::Stopped,
             Some(Ok(answer)) => {
                 agent.pulse.answered();
@@ -33,6 +35,18 @@ pub(crate) async fn run(agent: &Agent, stop: &CancellationToken) -> Beat {
         if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
             return Beat::Stopped;
         }
+    }
+}
+
+/// A server of an earlier release refuses what it does not know: it is told the rest.
+async fn once(agent: &Agent) -> Result<HeartbeatResponse, ClientError> {
+    let facts = facts::now(&agent.challenges);
+    match agent.server.heartbeat(&facts).await {
+        Err(error) if Verdict::of(&error) == Verdict::Rejected && !facts.challenges.is_empty() => {
+            tracing::debug!(%error, "the server does not take what this agent can answer");
+            agent.server.heartbeat(&AgentFacts { challenges: Vec::new(), ..facts }).await
+        }
+        answer => answer,
     }
 }
 

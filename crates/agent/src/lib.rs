@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod challenges;
 pub mod clock;
 pub mod commands;
 pub mod enroll;

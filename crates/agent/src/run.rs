@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
 use crate::backoff::Backoff;
+use crate::challenges;
 use crate::executor::Executor;
 use crate::heartbeat::{self, Beat};
 use crate::poll::{self, Asked};
@@ -84,6 +85,11 @@ pub async fn run(agent: Agent, lock: Lock, shutdown: Shutdown) -> Result<Ended, 
         tracing::warn!("results that were not delivered are delivered after the next start");
     }
     helpers.shutdown().await;
+    if ended.as_ref().is_ok_and(|ended| *ended == Ended::Retired)
+        && let Err(error) = challenges::take_back_all(&agent.state)
+    {
+        tracing::warn!(error = %error.explain(), hint = error.advice(), "an answer to a CA cannot be taken back");
+    }
     agent.pulse.stop();
     drop(lock);
     tracing::info!(retired = ended.as_ref().is_ok_and(|ended| *ended == Ended::Retired), "the agent has ended");
@@ -93,6 +99,7 @@ pub async fn run(agent: Agent, lock: Lock, shutdown: Shutdown) -> Result<Ended, 
 #[derive(Debug)]
 enum Helper {
     Heart(Beat),
+    Challenges,
     Post,
     Status,
 }
@@ -101,6 +108,11 @@ fn helpers(agent: &Arc<Agent>, stop: &CancellationToken) -> JoinSet<Helper> {
     let mut helpers = JoinSet::new();
     let (its_agent, its_stop) = (Arc::clone(agent), stop.clone());
     helpers.spawn(async move { Helper::Heart(heartbeat::run(&its_agent, &its_stop).await) });
+    let (its_agent, its_stop) = (Arc::clone(agent), stop.clone());
+    helpers.spawn(async move {
+        challenges::run(&its_agent, &its_stop).await;
+        Helper::Challenges
+    });
     let (its_agent, its_stop) = (Arc::clone(agent), stop.clone());
     helpers.spawn(async move {
         let mut backoff = Backoff::new(its_agent.timing.shortest_wait, its_agent.timing.longest_wait);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use certctl_api::agents::{AgentCertificate, CsrRequest, HeartbeatResponse, JobReport};
+use certctl_api::agents::{AgentCertificate, ChallengeReport, CsrRequest, HeartbeatResponse, JobReport};
 use certctl_api::client::{Client, ClientError, ClientOptions};
 use certctl_domain::agent::AgentFacts;
+use certctl_domain::challenge::OpenChallenge;
 use certctl_domain::ids::{AgentId, CertificateId, JobId, VersionId};
 use certctl_domain::job::WorkItem;
 use certctl_domain::secret::Secret;
@@ -50,6 +51,17 @@ pub struct Work {
     pub items: Vec<WorkItem>,
     /// What this version of the agent does not understand.
     pub foreign: Vec<Foreign>,
+}
+
+/// What is to be answered for CAs, as it came.
+#[derive(Debug, Default)]
+pub struct Open {
+    /// All of it.
+    pub challenges: Vec<OpenChallenge>,
+    /// What cannot be answered, because it is no challenge as this agent knows them.
+    pub refused: Vec<ChallengeReport>,
+    /// Another one for others.
+    pub revision: String,
 }
 
 /// Work that this version of the agent does not understand.
@@ -100,6 +112,41 @@ impl Server {
             }
         }
         Ok(work)
+    }
+
+    /// Asks what is to be answered for CAs; answered at once when that is something else than what the agent has, else after `wait`.
+    ///
+    /// # Errors
+    /// See [`Verdict::of`].
+    pub async fn challenges(&self, has: &str, wait: Duration) -> Result<Open, ClientError> {
+        let query = [("wait", &*wait.as_secs().to_string()), ("has", has)];
+        let answer: OpenForm = self.polls.get(&self.path("challenges"), &query).await?;
+        let mut open = Open { revision: answer.revision, ..Open::default() };
+        for value in answer.challenges {
+            let text = value.get("key_authorization").and_then(Value::as_str).unwrap_or_default();
+            let token = text.split('.').next().unwrap_or_default().to_owned();
+            match serde_json::from_value::<OpenChallenge>(value) {
+                Ok(challenge) => open.challenges.push(challenge),
+                Err(error) => open.refused.push(ChallengeReport {
+                    token,
+                    error: Some(format!("agent version {} does not take it for a challenge: {error}", env!("CARGO_PKG_VERSION"))),
+                    hint: Some("upgrade certctl-agent on this machine".to_owned()),
+                    permanent: true,
+                }),
+            }
+        }
+        Ok(open)
+    }
+
+    /// Tells that a CA may look, or cannot be answered. That it is not wanted any more is fine.
+    ///
+    /// # Errors
+    /// See [`Verdict::of`].
+    pub async fn report_challenge(&self, report: &ChallengeReport) -> Result<(), ClientError> {
+        match self.calls.post::<Value>(&self.path("challenges"), report).await.map(drop) {
+            Err(error) if matches!(Verdict::of(&error), Verdict::Superseded | Verdict::Rejected) => Ok(()),
+            other => other,
+        }
     }
 
     /// Hands in a signing request.
@@ -180,6 +227,14 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 struct WorkForm {
     #[serde(default)]
     jobs: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct OpenForm {
+    #[serde(default)]
+    challenges: Vec<Value>,
+    #[serde(default)]
+    revision: String,
 }
 
 #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use certctl_connector_core::ConnectorError;
@@ -12,6 +13,7 @@ use clap::Args;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::challenges::{ChallengeSettings, OverHttp};
 use crate::enroll::{Anchor, Enrollment};
 pub use crate::telemetry::{LogFormat, LogLevel};
 use crate::trust;
@@ -70,6 +72,20 @@ impl fmt::Debug for EnrollmentOptions {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
+}
+
+/// Where ACME CAs that look at this host are answered. The server cannot say that, it only asks for answers.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AcmeOptions {
+    /// Answer http-01 by files in `.well-known/acme-challenge` below this directory, which the web server on port 80 shows
+    #[arg(long, env = "CERTCTL_AGENT_ACME_WEBROOT", value_name = "DIR", hide_env_values = true)]
+    pub acme_webroot: Option<PathBuf>,
+    /// Answer http-01 here, such as 0.0.0.0:80; open only while there is something to answer. Several with commas
+    #[arg(long, env = "CERTCTL_AGENT_ACME_HTTP01_LISTEN", value_name = "ADDRESS", value_delimiter = ',', hide_env_values = true)]
+    pub acme_http01_listen: Vec<SocketAddr>,
+    /// Answer tls-alpn-01 here, such as 0.0.0.0:443; open only while there is something to answer. Several with commas
+    #[arg(long, env = "CERTCTL_AGENT_ACME_TLS_ALPN01_LISTEN", value_name = "ADDRESS", value_delimiter = ',', hide_env_values = true)]
+    pub acme_tls_alpn01_listen: Vec<SocketAddr>,
 }
 
 /// All settings.
@@ -152,6 +168,33 @@ impl Settings {
         })
     }
 
+    /// Where ACME CAs that look at this host are answered.
+    ///
+    /// # Errors
+    /// When http-01 would be answered in two places, or a path is not absolute.
+    pub fn challenges(&self, options: &AcmeOptions) -> Result<ChallengeSettings, ConnectorError> {
+        let or_file = |given: &[SocketAddr], file: &[SocketAddr]| if given.is_empty() { file.to_vec() } else { given.to_vec() };
+        // What is given on the command line is not mixed with what the file says.
+        let (webroot, listen) = match (&options.acme_webroot, options.acme_http01_listen.as_slice()) {
+            (None, []) => (&self.file.acme_webroot, self.file.acme_http01_listen.as_slice()),
+            given => given,
+        };
+        let http01 = match (webroot, listen) {
+            (Some(_), [_, ..]) => {
+                return Err(ConnectorError::permanent("`acme_webroot` and `acme_http01_listen` exclude one another")
+                    .hint("a web server that listens on port 80 shows a folder; without one, the agent listens there itself"));
+            }
+            (Some(path), []) if path.is_absolute() => Some(OverHttp::Webroot(path.clone())),
+            (Some(path), []) => {
+                return Err(ConnectorError::permanent(format!("acme_webroot is `{}`, which is no absolute path", path.display()))
+                    .hint("write the path from the root"));
+            }
+            (None, []) => None,
+            (None, addresses) => Some(OverHttp::Listen(addresses.to_vec())),
+        };
+        Ok(ChallengeSettings { http01, tls_alpn01: or_file(&options.acme_tls_alpn01_listen, &self.file.acme_tls_alpn01_listen) })
+    }
+
     /// What is known for an enrolment; `None` when there is no server or no token.
     ///
     /// # Errors
@@ -199,6 +242,11 @@ struct FileForm {
     ca: Option<PathBuf>,
     #[serde(default, deserialize_with = "pin_in_file")]
     ca_sha256: Option<Fingerprint>,
+    acme_webroot: Option<PathBuf>,
+    #[serde(default)]
+    acme_http01_listen: Vec<SocketAddr>,
+    #[serde(default)]
+    acme_tls_alpn01_listen: Vec<SocketAddr>,
 }
 
 impl FileForm {

@@ -4,6 +4,7 @@
 //! <state>/identity.json  ca.pem  allow.toml  status.json  agent.lock
 //! <state>/keys/<certificate>/<job>.key    private keys, and which of them are in use
 //! <state>/jobs/<job>.json                 what is being worked on
+//! <state>/challenges/<token>.json         answers to CAs that are shown by a web server
 //! <state>/outbox/                         results that the server has not taken yet
 //! <state>/journal/                        deployments: journals, locks, backups
 //! ```

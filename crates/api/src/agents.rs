@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use certctl_domain::agent::{Agent, AgentDependencies, AgentFacts, EnrollmentToken};
+use certctl_domain::challenge::OpenChallenge;
 use certctl_domain::ids::{AgentId, CertificateId, JobId, VersionId};
 use certctl_domain::job::{JobStep, WorkItem};
 use certctl_domain::time::Timestamp;
@@ -203,6 +204,30 @@ pub struct ServedAt {
     pub fingerprint: Option<String>,
     /// Why there was no answer.
     pub error: Option<String>,
+}
+
+/// `GET /api/v1/agents/{id}/challenges?wait=30&has=...`: answered at once when the agent is to answer something else than what it has.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct ChallengesResponse {
+    /// All that the agent is to answer now; what is not in it is to be answered no more.
+    pub challenges: Vec<OpenChallenge>,
+    /// To be sent as `has` in the next question; empty where there are none.
+    pub revision: String,
+}
+
+/// `POST /api/v1/agents/{id}/challenges`: the CA may look, or the agent cannot answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChallengeReport {
+    /// The token: what its key authorization has before the dot.
+    pub token: String,
+    /// Why it cannot be answered; absent when the answer is there for the CA to see.
+    pub error: Option<String>,
+    /// What an operator can do about it.
+    pub hint: Option<String>,
+    /// Whether trying again without a change cannot help.
+    #[serde(default)]
+    pub permanent: bool,
 }
 
 /// `DELETE /api/v1/agents/{id}`

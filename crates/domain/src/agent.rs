@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::challenge::ChallengeKind;
 use crate::ids::{ActorId, AgentId, EnrollmentTokenId};
 use crate::time::Timestamp;
 
@@ -35,6 +36,9 @@ pub struct Agent {
     pub labels: BTreeMap<String, String>,
     /// How far its clock is ahead of the server's, in milliseconds, as last measured.
     pub clock_skew_ms: Option<i64>,
+    /// Challenges of ACME CAs that it can answer on its host, as it is set up; `null` before its first heartbeat.
+    #[serde(default)]
+    pub challenges: Option<Vec<ChallengeKind>>,
     /// When it was retired.
     pub retired_at: Option<Timestamp>,
     /// Why it was retired.
@@ -77,6 +81,9 @@ pub struct AgentFacts {
     pub ip_address: String,
     /// The agent's clock when it sent this.
     pub sent_at: Option<Timestamp>,
+    /// Challenges of ACME CAs that it can answer on its host. Left out where there are none: older servers know of none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub challenges: Vec<ChallengeKind>,
 }
 
 /// What a caller gives to register an agent ahead of its host.

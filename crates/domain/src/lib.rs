@@ -6,6 +6,7 @@ pub mod agent;
 pub mod audit;
 pub mod auth;
 pub mod certificate;
+pub mod challenge;
 pub mod ids;
 pub mod issuer;
 pub mod job;

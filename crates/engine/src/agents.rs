@@ -6,6 +6,7 @@ use certctl_connector_core::fault;
 use certctl_domain::agent::{Agent, AgentDependencies, AgentDraft, AgentFacts, AgentStatus, EnrollmentToken};
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::certificate::{Certificate, Version};
+use certctl_domain::challenge::ChallengeKind;
 use certctl_domain::ids::{AgentId, CertificateId, EnrollmentTokenId, Id as _, JobId, VersionId};
 use certctl_domain::job::{JobKind, JobStatus, WorkItem};
 use certctl_domain::list::{ListQuery, Page};
@@ -16,7 +17,7 @@ use certctl_domain::x509::KeyAlgorithm;
 use certctl_store::heartbeats::Beat;
 use certctl_store::jobs::{self, JobRow};
 use certctl_store::{StoreError, Topic, Who, agents as store, certificates, table, targets as store_targets};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::auth::{Token, TokenKind};
@@ -113,6 +114,7 @@ pub async fn register(ctx: &Ctx, draft: AgentDraft) -> Result<(Agent, MintedToke
         version: String::new(),
         labels: draft.labels.clone(),
         clock_skew_ms: None,
+        challenges: None,
         retired_at: None,
         retired_reason: None,
         revision: 1,
@@ -213,6 +215,8 @@ pub async fn enroll(engine: &Arc<Engine>, request_id: Option<String>, enrollment
         version: facts.version,
         labels: kept.labels,
         clock_skew_ms: facts.sent_at.map(|sent| skew_ms(sent, now)),
+        // Told by its first heartbeat: whoever enrolls it need not be who runs it.
+        challenges: None,
         retired_at: None,
         retired_reason: None,
         revision: 1,
@@ -278,6 +282,7 @@ pub fn heartbeat(ctx: &Ctx, id: &AgentId, facts: AgentFacts, ip_address: String)
         version: short(facts.version),
         ip_address,
         clock_skew_ms,
+        challenges: distinct(facts.challenges),
     };
     ctx.engine().heartbeats().beat(id.clone(), beat);
     clock_skew_ms
@@ -500,6 +505,10 @@ pub async fn retire(ctx: &Ctx, id: &AgentId, how: Retire, reason: &str) -> Resul
         .with("targets", counts.active_targets);
     tx.commit(audit).await?;
     Ok((get(ctx, id).await?, false, counts))
+}
+
+fn distinct(challenges: Vec<ChallengeKind>) -> Vec<ChallengeKind> {
+    BTreeSet::from_iter(challenges).into_iter().collect()
 }
 
 fn skew_ms(sent: certctl_domain::time::Timestamp, now: certctl_domain::time::Timestamp) -> i64 {

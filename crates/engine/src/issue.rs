@@ -27,7 +27,7 @@ use serde_json::{Map, json};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::holders::{self, Holder, Holders};
-use crate::{approve, deploy, publication, renewal};
+use crate::{approve, challenges, deploy, publication, renewal};
 
 /// Starts the work for a new version: a job for each agent beside the certificate's targets, or one that waits for a CSR.
 /// Gives the certificate as it is then, whether any job is new, and the jobs.
@@ -316,7 +316,8 @@ async fn prepare(ctx: &Ctx, row: &JobRow) -> Result<Option<Ready>, Failed> {
     let predecessor = predecessor.map(|version| Predecessor { chain_pem: version.pem_chain, issuer_ref: version.issuer_ref });
     drop(tx);
     let connector = ctx.engine().issuers().get(ctx, &issuer).await?;
-    let order = Order { request, csr, publication: publication::of(ctx, &issuer).await?, predecessor };
+    let hosts = if connector.asks_hosts() { Some(challenges::hosts(ctx, &row.job).await?) } else { None };
+    let order = Order { request, csr, publication: publication::of(ctx, &issuer).await?, predecessor, hosts };
     if let Some(issuance) = begun {
         return Ok(Some(Ready { order, issuer_type: issuer.kind, connector, issuance }));
     }

@@ -3,7 +3,6 @@
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::ids::IssuerId;
 use certctl_domain::issuer::Issuer;
-use certctl_domain::x509::San;
 use certctl_issuers::ISSUERS;
 use certctl_store::authorities::{self, Purpose};
 use certctl_store::{Topic, WriteTx, issuers};
@@ -91,13 +90,12 @@ pub async fn http_challenge(engine: &Engine, token: &str) -> Result<Option<Strin
     Ok(certctl_store::acme_challenges::answer(engine.store().db(), token, engine.now()).await?)
 }
 
-/// What a TLS handshake for a name is to prove to an ACME CA: what the name stands for, and the key authorization.
+/// The key authorization that a TLS handshake for a name is to prove to an ACME CA (RFC 8737 section 3).
 ///
 /// # Errors
 /// When the database fails.
-pub async fn tls_challenge(engine: &Engine, server_name: &str) -> Result<Option<(San, String)>> {
-    let found = certctl_store::acme_challenges::of_server_name(engine.store().db(), server_name, engine.now()).await?;
-    Ok(certctl_issuers::identifier_of(server_name).zip(found))
+pub async fn tls_challenge(engine: &Engine, server_name: &str) -> Result<Option<String>> {
+    Ok(certctl_store::acme_challenges::of_server_name(engine.store().db(), server_name, engine.now()).await?)
 }
 
 /// The issuer's CA certificate and those above it, in PEM.

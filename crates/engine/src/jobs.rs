@@ -216,6 +216,8 @@ pub async fn cancel(ctx: &Ctx, id: &JobId) -> Result<Job> {
         row.job.become_status(JobStatus::Cancelled, why.clone(), ctx.now()).map_err(|e| Error::conflict("job_over", e.to_string()))?;
     jobs::update(&mut tx, old, &row).await?;
     renewal::after_stop(&mut tx, &row.job, &why).await?;
+    // What it answers for this job is to be taken back.
+    row.job.agent_id.iter().for_each(|agent| tx.wake(Topic::Agent(agent.clone())));
     tx.wake(Topic::Progress);
     tx.commit(Audit::new(AuditCategory::CertLifecycle, "job.cancel", "job", id).with("was", old.as_str())).await?;
     Ok(row.job)

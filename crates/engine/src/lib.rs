@@ -6,6 +6,7 @@ pub mod auth;
 pub mod authorities;
 pub mod bulk;
 pub mod certificates;
+pub mod challenges;
 pub mod clock;
 pub mod connectors;
 pub mod crl;

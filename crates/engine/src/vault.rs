@@ -7,10 +7,10 @@ use certctl_connector_core::ConnectorError;
 use certctl_domain::audit::{Audit, AuditCategory};
 use certctl_domain::ids::IssuerId;
 use certctl_domain::secret::Secret;
-use certctl_issuers::{ChallengeAnswer, KeptAccount, Vault};
+use certctl_issuers::{ChallengeAnswer, KeptAccount, Standing, Vault};
 use certctl_store::acme_accounts::{self, AcmeAccount};
 use certctl_store::acme_challenges::{self, AcmeChallenge};
-use certctl_store::{Store, StoreError, Who, WriteTx, secrets};
+use certctl_store::{Store, StoreError, Topic, Who, WriteTx, secrets};
 
 use crate::clock::Clock;
 
@@ -147,13 +147,25 @@ impl Vault for StoredVault {
             expires_at: answer.expires_at,
         };
         acme_challenges::put(&mut tx, &challenge).await.map_err(failed)?;
+        if let Some(handover) = &answer.handover {
+            acme_challenges::hand_over(&mut tx, &answer.token, &handover.job, &handover.agents).await.map_err(failed)?;
+            handover.agents.iter().for_each(|agent| tx.wake(Topic::Agent(agent.clone())));
+        }
         tx.commit_housekeeping("acme.publish").await.map_err(failed)
     }
 
     async fn withdraw(&self, token: &str) -> Result<(), ConnectorError> {
         let mut tx = self.write().await?;
+        for agent in acme_challenges::agents_of(&mut tx, &self.issuer, token).await.map_err(failed)? {
+            tx.wake(Topic::Agent(agent));
+        }
         acme_challenges::delete(&mut tx, &self.issuer, token).await.map_err(failed)?;
         tx.commit_housekeeping("acme.withdraw").await.map_err(failed)
+    }
+
+    async fn standing(&self, token: &str) -> Result<Vec<Standing>, ConnectorError> {
+        let answerers = acme_challenges::answerers(self.store.db(), token).await.map_err(failed)?;
+        Ok(answerers.into_iter().map(|one| Standing { agent: one.agent_id, name: one.name, state: one.state }).collect())
     }
 }
 

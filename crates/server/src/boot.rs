@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use certctl_connector_core::challenge::{serve_http, serve_tls};
 use certctl_domain::secret::Secret;
 use certctl_engine::clock::{Clock, SystemClock};
 use certctl_engine::publication::Base;
@@ -15,8 +16,8 @@ use certctl_store::retention::RetentionPolicy;
 use certctl_store::secrets::Keyring;
 use certctl_store::{OpenOptions, Store, StoreError, leases, migrate};
 
+use crate::challenges;
 use crate::config::{Config, DatabaseSettings, RetentionSettings, Synchronous};
-use crate::http01;
 use crate::listener::{BindError, Drain, Listener, ListenerLimits, PlainListener, SmallListener};
 use crate::metrics::{RequestMetrics, Sources};
 use crate::platform_tls;
@@ -27,7 +28,6 @@ use crate::routes;
 use crate::shutdown::{Shutdown, Signals, Stages, StopReason, TaskGroup};
 use crate::state::{App, AppState, Invitation, Limits, Version};
 use crate::tls::{PairFiles, ReloadingTls, TlsError, TlsOptions, TlsWatcher};
-use crate::tls_alpn01;
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -202,11 +202,11 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     }
     if !http_challenges.addresses().is_empty() {
         tracing::info!(addresses = ?http_challenges.addresses(), "HTTP challenges are answered");
-        tasks.spawn_service("http01", http01::serve(http_challenges, Arc::clone(&engine), stop.clone()));
+        tasks.spawn_service("http01", serve_http(http_challenges, challenges::Open::of(&engine), stop.clone()));
     }
     if !tls_challenges.addresses().is_empty() {
         tracing::info!(addresses = ?tls_challenges.addresses(), "TLS challenges are answered");
-        tasks.spawn_service("tls_alpn01", tls_alpn01::serve(tls_challenges, Arc::clone(&engine), stop.clone()));
+        tasks.spawn_service("tls_alpn01", serve_tls(tls_challenges, challenges::Open::of(&engine), stop.clone()));
     }
     tasks.spawn_service("tls_watcher", watcher.run(stop.clone()));
     if config.tls.cert_file.is_none() {

@@ -2,9 +2,9 @@
 
 pub mod api;
 pub mod boot;
+pub mod challenges;
 pub mod config;
 pub mod handlers;
-pub mod http01;
 pub mod listener;
 pub mod metrics;
 pub mod platform_tls;
@@ -17,7 +17,6 @@ pub mod shutdown;
 pub mod state;
 pub mod telemetry;
 pub mod tls;
-pub mod tls_alpn01;
 
 #[cfg(test)]
 mod fixture;

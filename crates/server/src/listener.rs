@@ -11,7 +11,6 @@ mod connection;
 mod counters;
 mod executor;
 mod plain;
-mod small;
 mod stall;
 
 #[cfg(test)]
@@ -23,16 +22,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use certctl_connector_core::listen::bind_all;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use certctl_connector_core::listen::{BindError, SmallListener};
 pub use connection::ClientCertificate;
 pub use counters::{ListenerCounters, ListenerCounts};
 pub use plain::PlainListener;
-pub use small::SmallListener;
 
 use crate::config::ServerSettings;
 use crate::tls::ReloadingTls;
@@ -73,32 +73,6 @@ pub struct Listener {
     tls: Arc<ReloadingTls>,
     limits: ListenerLimits,
     counters: Arc<ListenerCounters>,
-}
-
-/// An address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
-pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
-    /// Why not.
-    #[source]
-    pub source: io::Error,
-}
-
-impl BindError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self.source.kind() {
-            io::ErrorKind::AddrInUse => {
-                Some("another program listens there, perhaps another certctl-server; set server.listen to another port")
-            }
-            io::ErrorKind::AddrNotAvailable => Some("this host has no such address; 0.0.0.0 or [::] stand for all it has"),
-            io::ErrorKind::PermissionDenied => Some("ports below 1024 need CAP_NET_BIND_SERVICE"),
-            _ => None,
-        }
-    }
 }
 
 /// How a stop went.
@@ -177,27 +151,6 @@ pub struct Drain {
     pub abort: CancellationToken,
 }
 
-/// Binds every address; gives the sockets, and where they are: port 0 has become a real port.
-fn bind_all(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), BindError> {
-    let mut sockets = Vec::with_capacity(addresses.len());
-    let mut bound = Vec::with_capacity(addresses.len());
-    for &address in addresses {
-        let failed = |source| BindError { address, source };
-        let socket = listen(address).map_err(failed)?;
-        bound.push(socket.local_addr().map_err(failed)?);
-        sockets.push(socket);
-    }
-    Ok((sockets, bound))
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart must not wait for the connections of the process before it.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 async fn accept(socket: TcpListener, connection: Connection, seats: Arc<Semaphore>) {
     loop {
         // The seat is taken before the connection, so that who finds none waits in the kernel's queue.
@@ -242,5 +195,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-const BACKLOG: u32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);

@@ -180,6 +180,9 @@ pub fn routes() -> Api {
     api.get("/api/v1/agents/{id}/explain", "Say why an agent is as it is", agents::explain);
     api.post("/api/v1/agents/{id}/heartbeat", "Say that an agent lives", agents::heartbeat);
     api.get("/api/v1/agents/{id}/work", "Wait for work", agents::work).within(Duration::from_secs(90));
+    api.get("/api/v1/agents/{id}/challenges", "Wait for challenges of ACME CAs to answer", agents::open_challenges)
+        .within(Duration::from_secs(90));
+    api.post("/api/v1/agents/{id}/challenges", "Report that a challenge is answered, or cannot be", agents::note_challenge);
     api.post("/api/v1/agents/{id}/csr", "Submit the CSR of a job", agents::submit_csr).problem(StatusCode::CONFLICT);
     api.get("/api/v1/agents/{id}/certificates/{cert_id}", "Get a certificate whose key the agent holds", agents::certificate);
     api.post("/api/v1/agents/{id}/jobs/{job_id}/status", "Report how a job goes", agents::report).problem(StatusCode::CONFLICT);

@@ -27,6 +27,7 @@ pub const AGENTS: Table = Table {
         ("version", Kind::Text),
         ("labels", Kind::Json),
         ("clock_skew_ms", Kind::Int),
+        ("challenges", Kind::Json),
         ("retired_at", Kind::Time),
         ("retired_reason", Kind::Text),
         ("revision", Kind::Int),

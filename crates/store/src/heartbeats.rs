@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use certctl_domain::agent::{AgentStatus, CLOCK_SKEW_LIMIT_MS};
+use certctl_domain::challenge::ChallengeKind;
 use certctl_domain::ids::{AgentId, ApiKeyId};
 use certctl_domain::time::Timestamp;
 
@@ -35,6 +36,8 @@ pub struct Beat {
     pub ip_address: String,
     /// How far its clock is ahead, if it told its time.
     pub clock_skew_ms: Option<i64>,
+    /// Challenges of ACME CAs that it can answer; none where it named none.
+    pub challenges: Vec<ChallengeKind>,
 }
 
 /// What a flush did.
@@ -130,7 +133,8 @@ async fn write_agents(store: &Store, beats: &[(AgentId, Beat)], now: Timestamp, 
         tx.fetch_all(before).await?.iter().map(|row| Ok((row.id("id")?, row.text("status")?))).collect::<Result<_, StoreError>>()?;
 
     let mut update =
-        sql("WITH heard (id, at, hostname, os, architecture, version, ip_address, clock_skew_ms, status) AS (VALUES ").varying();
+        sql("WITH heard (id, at, hostname, os, architecture, version, ip_address, clock_skew_ms, challenges, status) AS (VALUES ")
+            .varying();
     update.push_rows(beats.iter().map(|(id, beat)| row_of(id, beat)));
     update.push(UPDATE);
     let mut changed = HashMap::new();
@@ -162,6 +166,7 @@ fn row_of(id: &AgentId, beat: &Beat) -> Vec<Value> {
         beat.version.as_str().into(),
         beat.ip_address.as_str().into(),
         beat.clock_skew_ms.into(),
+        serde_json::json!(beat.challenges).into(),
         status.as_str().into(),
     ]
 }
@@ -188,14 +193,15 @@ const UPDATE: &str = ") UPDATE agents SET
         version = CASE WHEN heard.version = '' THEN agents.version ELSE heard.version END,
         ip_address = CASE WHEN heard.ip_address = '' THEN agents.ip_address ELSE heard.ip_address END,
         clock_skew_ms = heard.clock_skew_ms,
+        challenges = heard.challenges,
         status = heard.status,
         revision = CASE WHEN heard.hostname IN ('', agents.hostname) AND heard.os IN ('', agents.os)
                          AND heard.architecture IN ('', agents.architecture) AND heard.version IN ('', agents.version)
-                         AND heard.ip_address IN ('', agents.ip_address) AND heard.status = agents.status
+                         AND heard.ip_address IN ('', agents.ip_address) AND heard.status = agents.status AND heard.challenges = agents.challenges
                         THEN agents.revision ELSE agents.revision + 1 END,
         updated_at = CASE WHEN heard.hostname IN ('', agents.hostname) AND heard.os IN ('', agents.os)
                            AND heard.architecture IN ('', agents.architecture) AND heard.version IN ('', agents.version)
-                           AND heard.ip_address IN ('', agents.ip_address) AND heard.status = agents.status
+                           AND heard.ip_address IN ('', agents.ip_address) AND heard.status = agents.status AND heard.challenges = agents.challenges
                           THEN agents.updated_at ELSE heard.at END
     FROM heard
     WHERE agents.id = heard.id AND agents.retired_at IS NULL AND (agents.last_heartbeat_at IS NULL OR agents.last_heartbeat_at < heard.at)

@@ -307,6 +307,19 @@ pub async fn keep_lease(store: &Store, (id, fence): (&JobId, i64), now: Timestam
     Ok(kept)
 }
 
+/// Has a job of the server that waits for a time be taken up at once: what it waits for has come. `false` when it does not wait.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hasten(tx: &mut WriteTx, id: &JobId) -> Result<bool, StoreError> {
+    let now = tx.now();
+    let statement = sql("UPDATE jobs SET scheduled_at = $2 WHERE id = $1 AND worker = $3 AND status = 'Pending' AND scheduled_at > $2")
+        .bind(id)
+        .bind(now)
+        .bind(SERVER);
+    Ok(tx.execute(statement).await? > 0)
+}
+
 /// Running jobs whose holder let its lease end, oldest first.
 ///
 /// # Errors

@@ -115,6 +115,7 @@ migrations! {
     3 "0003_acme";
     4 "0004_patience";
     5 "0005_sorts";
+    6 "0006_agent_challenges";
 }
 
 fn migrator(steps: &'static [Step]) -> Migrator {

@@ -3,32 +3,42 @@
 use std::process::ExitCode;
 
 use certctl_connector_core::ConnectorError;
+use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::{EXIT_CONFIG, output};
-use crate::agent::{Agent, Timing, not_enrolled};
+use crate::agent::{Agent, HostSettings, Timing, not_enrolled};
 use crate::enroll::enroll;
 use crate::identity::Identity;
 use crate::run::{Ended, Shutdown, run};
-use crate::settings::{EnrollmentOptions, Settings};
+use crate::settings::{AcmeOptions, EnrollmentOptions, Settings};
 use crate::state::StateDir;
 
-pub(super) async fn execute(settings: &Settings, options: &EnrollmentOptions) -> Result<ExitCode, ConnectorError> {
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    enrollment: EnrollmentOptions,
+    #[command(flatten)]
+    acme: AcmeOptions,
+}
+
+pub(super) async fn execute(settings: &Settings, options: &Options) -> Result<ExitCode, ConnectorError> {
+    let host = HostSettings { allow_list: settings.allow_list.clone(), challenges: settings.challenges(&options.acme)? };
     let mut signals = JoinSet::new();
     let shutdown = Shutdown::default();
     listen(&mut signals, &shutdown)?;
     let state = StateDir::create(&settings.state_dir)?;
     let lock = state.lock().await?;
     if Identity::load(&state)?.is_none() {
-        let Some(enrollment) = settings.enrollment(options)? else {
+        let Some(enrollment) = settings.enrollment(&options.enrollment)? else {
             output::error(&not_enrolled(&state));
             return Ok(ExitCode::from(EXIT_CONFIG));
         };
         let identity = enroll(&state, &lock, enrollment).await?;
         tracing::info!(agent.id = %identity.agent_id, name = identity.name, "enrolled");
     }
-    let agent = Agent::open(&state, settings.allow_list.clone(), Timing::default())?;
+    let agent = Agent::open(&state, host, Timing::default())?;
     match run(agent, lock, shutdown).await? {
         Ended::Stopped => {}
         Ended::Retired => output::remark("the server has retired this agent; `certctl-agent unenroll` clears its state"),

@@ -13,7 +13,7 @@ use crate::agent::{JOURNAL, not_enrolled};
 use crate::identity::{CA_FILE, Identity};
 use crate::settings::Settings;
 use crate::state::{StateDir, entries, remove_private};
-use crate::{enroll, outbox, undertaking, vitals};
+use crate::{challenges, enroll, outbox, undertaking, vitals};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -45,7 +45,11 @@ pub(super) async fn execute(settings: &Settings, options: &Options) -> Result<Ex
 
 /// The identity goes last: broken off before, the command can be repeated.
 fn forget(state: &StateDir, options: &Options) -> Result<(), ConnectorError> {
-    for directory in [outbox::DIRECTORY, undertaking::DIRECTORY] {
+    if let Err(error) = challenges::take_back_all(state) {
+        // Harmless, and no reason to keep an identity.
+        remark(&format!("an answer to a CA stays where it is: {}", error.explain()));
+    }
+    for directory in [outbox::DIRECTORY, undertaking::DIRECTORY, challenges::DIRECTORY] {
         entries(&state.join(directory))?.iter().try_for_each(|path| remove_private(path))?;
     }
     if options.delete_keys {

@@ -1,3 +1,5 @@
+use certctl_domain::challenge::ChallengeKind;
+
 use super::*;
 
 fn load(options: &CommonOptions, surroundings: &Surroundings) -> Settings {
@@ -45,6 +47,24 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
         (enrollment.server.as_str(), enrollment.token.expose().as_str(), enrollment.anchor),
         ("https://file.test", "ce_1_x", Anchor::System)
     );
+}
+
+#[test]
+fn http_is_answered_in_one_place_and_flags_are_not_mixed_with_the_file() {
+    let toml = "acme_webroot = \"/var/www\"\nacme_tls_alpn01_listen = [\"0.0.0.0:443\"]";
+    let (_temporary, options) = file(toml);
+    let settings = load(&options, &Surroundings::default());
+    let from_file = settings.challenges(&AcmeOptions::default()).unwrap();
+    assert_eq!(from_file.http01, Some(OverHttp::Webroot("/var/www".into())));
+    assert_eq!((from_file.kinds(), from_file.tls_alpn01), (ChallengeKind::ALL.to_vec(), vec!["0.0.0.0:443".parse().unwrap()]));
+    let listen: Vec<SocketAddr> = vec!["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()];
+    let flags = AcmeOptions { acme_http01_listen: listen.clone(), ..AcmeOptions::default() };
+    assert_eq!(settings.challenges(&flags).unwrap().http01, Some(OverHttp::Listen(listen)));
+    let both = AcmeOptions { acme_webroot: Some("/srv".into()), ..flags };
+    assert!(settings.challenges(&both).unwrap_err().to_string().contains("exclude one another"));
+    let relative = AcmeOptions { acme_webroot: Some("www".into()), ..AcmeOptions::default() };
+    assert!(settings.challenges(&relative).unwrap_err().to_string().contains("no absolute path"));
+    assert!(load(&CommonOptions::default(), &Surroundings::default()).challenges(&AcmeOptions::default()).unwrap().kinds().is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use certctl_agent::agent::{Agent, Timing};
+use certctl_agent::agent::{Agent, HostSettings, Timing};
 use certctl_agent::run::Ended;
 use certctl_agent::vitals::{TroubleKind, Vitals};
 use certctl_testkit::{wait_for, wait_until};
@@ -242,6 +242,6 @@ async fn two_agents_do_not_share_a_state_directory() {
 #[tokio::test]
 async fn an_agent_that_is_not_enrolled_says_how() {
     let host = Host::new();
-    let error = Agent::open(&host.state, None, quick()).unwrap_err();
+    let error = Agent::open(&host.state, HostSettings::default(), quick()).unwrap_err();
     assert!(error.to_string().contains("not enrolled") && error.advice().unwrap().contains("certctl-agent enroll"));
 }

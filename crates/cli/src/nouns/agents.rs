@@ -103,7 +103,12 @@ impl Known for Agents {
             time("ENROLLED", "registered_at").wide(),
             time("RETIRED", "retired_at").wide(),
         ],
-        details: &[text("LABELS", "labels"), text("RETIRED BECAUSE", "retired_reason"), time("UPDATED", "updated_at")],
+        details: &[
+            text("LABELS", "labels"),
+            text("ANSWERS CAS BY", "challenges"),
+            text("RETIRED BECAUSE", "retired_reason"),
+            time("UPDATED", "updated_at"),
+        ],
         filters: &[
             flag("status", "status", Takes::Choice(&["Online", "Offline", "Degraded"]), "Only agents with this status"),
             flag("os", "os", Takes::Text, "Only agents on this operating system"),

@@ -10,7 +10,7 @@ mod config;
 mod dns;
 mod flow;
 mod gate;
-mod handshake;
+mod hosts;
 mod jws;
 mod order;
 mod problem;
@@ -29,8 +29,7 @@ use certctl_domain::time::Timestamp;
 use certctl_pki::chain::Chain;
 use serde_json::{Value, json};
 
-pub use self::config::{AcmeConfig, AcmeDnsAccount, Challenge, DnsKind};
-pub use self::handshake::identifier_of;
+pub use self::config::{AcmeConfig, AcmeDnsAccount, AnsweredBy, Challenge, DnsKind};
 
 use self::account::Accounts;
 use self::client::Client;
@@ -66,6 +65,10 @@ impl Connector for Acme {
 
 #[async_trait]
 impl Issuer for Acme {
+    fn asks_hosts(&self) -> bool {
+        self.config.answered_by == AnsweredBy::Agent
+    }
+
     fn settle_in(&mut self, surroundings: Surroundings) {
         self.surroundings = Some(surroundings);
     }
@@ -73,7 +76,10 @@ impl Issuer for Acme {
     fn prepare(&self, order: &Order, _now: Timestamp) -> Result<Option<Prepared>, ConnectorError> {
         // What can be known to fail is refused before the CA's limits are spent on it.
         for identifier in order::identifiers(&order.request)? {
-            proof::kind_for(&self.config, &identifier)?;
+            let kind = proof::kind_for(&self.config, &identifier)?;
+            if self.asks_hosts() {
+                hosts::check(order.hosts.as_ref(), kind)?;
+            }
         }
         order::check_csr(&order.request, &order.csr)?;
         Ok(None)

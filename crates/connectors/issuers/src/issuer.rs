@@ -4,6 +4,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use certctl_connector_core::ConnectorError;
+use certctl_domain::challenge::ChallengeKind;
+use certctl_domain::ids::{AgentId, JobId};
 use certctl_domain::profile::ApprovedRequest;
 use certctl_domain::renewal::Window;
 use certctl_domain::secret::Secret;
@@ -26,6 +28,30 @@ pub struct Order {
     pub publication: Publication,
     /// The version that the new one takes the place of, if this issuer made it.
     pub predecessor: Option<Predecessor>,
+    /// The hosts that the names lead to; for an issuer that [asks for them](Issuer::asks_hosts).
+    pub hosts: Option<Hosts>,
+}
+
+/// The hosts that the names of an order lead to, as far as agents are there.
+#[derive(Debug, Clone)]
+pub struct Hosts {
+    /// The job that the order is for.
+    pub job: JobId,
+    /// The agent that has the key.
+    pub holder: Option<Answerer>,
+    /// Agents beside other targets of the certificate.
+    pub beside: Vec<Answerer>,
+}
+
+/// An agent, and what it can prove on its host.
+#[derive(Debug, Clone)]
+pub struct Answerer {
+    /// The agent.
+    pub id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// How; `None` when it has not said that yet.
+    pub challenges: Option<Vec<ChallengeKind>>,
 }
 
 /// A version that is to be replaced by a new one.
@@ -183,6 +209,11 @@ pub trait Issuer: Send + Sync + fmt::Debug {
     async fn renew_authority(&self, root: Option<&Held>, now: Timestamp) -> Result<Option<Renewed>, ConnectorError> {
         let _unused = (root, now);
         Ok(None)
+    }
+
+    /// Whether orders must say which hosts their names lead to.
+    fn asks_hosts(&self) -> bool {
+        false
     }
 
     /// Takes what surrounds it. Called once, before it is asked for anything.

@@ -7,12 +7,13 @@ pub mod surroundings;
 
 use certctl_connector_core::registry::{Family, entry};
 
-pub use acme::{Acme, identifier_of};
+pub use acme::Acme;
 pub use issuer::{
-    ASK_RENEWAL_INFO_AT, Held, Issued, Issuer, Order, Outcome, Predecessor, Prepared, Renewed, Revocation, Suggestion, Ticket,
+    ASK_RENEWAL_INFO_AT, Answerer, Held, Hosts, Issued, Issuer, Order, Outcome, Predecessor, Prepared, Renewed, Revocation, Suggestion,
+    Ticket,
 };
 pub use local::LocalCa;
-pub use surroundings::{ChallengeAnswer, KeptAccount, Surroundings, Vault};
+pub use surroundings::{ChallengeAnswer, Handover, KeptAccount, Standing, Surroundings, Vault};
 
 /// Every kind of issuer.
 pub static ISSUERS: Family<dyn Issuer> = Family::new("issuer", &[entry!(LocalCa as dyn Issuer), entry!(Acme as dyn Issuer)]);

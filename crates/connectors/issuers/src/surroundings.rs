@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use certctl_connector_core::ConnectorError;
+use certctl_domain::challenge::AnswerState;
+use certctl_domain::ids::{AgentId, JobId};
 use certctl_domain::secret::Secret;
 use certctl_domain::time::Timestamp;
 
@@ -48,6 +50,28 @@ pub struct ChallengeAnswer {
     pub server_name: Option<String>,
     /// From when on nobody asks any more.
     pub expires_at: Timestamp,
+    /// The agents that are to give it on their hosts; without any the server alone does.
+    pub handover: Option<Handover>,
+}
+
+/// To whom an answer is given to be given on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// The job that waits for it.
+    pub job: JobId,
+    /// The agents.
+    pub agents: Vec<AgentId>,
+}
+
+/// An agent that was handed an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its name.
+    pub name: String,
+    /// How far it has got.
+    pub state: AnswerState,
 }
 
 /// The memory of one issuer. Everything in it is shared by all replicas, and every verb may be repeated.
@@ -89,7 +113,7 @@ pub trait Vault: Send + Sync + fmt::Debug {
     /// When it cannot be written.
     async fn discard_staged(&self, directory: &str, key: &Secret<Vec<u8>>) -> Result<(), ConnectorError>;
 
-    /// Has every replica answer an HTTP challenge.
+    /// Has every replica, and the agents that are named, answer a challenge over HTTP or TLS.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -100,4 +124,10 @@ pub trait Vault: Send + Sync + fmt::Debug {
     /// # Errors
     /// When it cannot be written.
     async fn withdraw(&self, token: &str) -> Result<(), ConnectorError>;
+
+    /// How far the agents have got that were handed the answer to a token.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn standing(&self, token: &str) -> Result<Vec<Standing>, ConnectorError>;
 }

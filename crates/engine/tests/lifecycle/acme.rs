@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use certctl_domain::challenge::{CannotAnswer, ChallengeKind};
 use certctl_domain::issuer::Issuer;
 use certctl_domain::job::{JobKind, JobStatus};
 use certctl_domain::x509::RevocationReason;
 use certctl_engine::clock::{Clock as _, FakeClock, SystemClock};
-use certctl_engine::{Engine, Options, certificates, crud, issuers, jobs};
+use certctl_engine::error::ErrorKind;
+use certctl_engine::{Engine, Options, certificates, challenges, crud, issuers, jobs};
 use certctl_pki::chain::Chain;
 use certctl_testkit::acme::{Pebble, PebbleSetup, answer_http};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::house::House;
+use crate::house::{House, TestAgent};
 
 /// A house beside a pebble that asks it for its proofs.
 struct Town {
@@ -96,6 +98,55 @@ certctl_testkit::both_databases! {
         assert_eq!(house.run_task(certctl_engine::renewal::TASK).await, 1);
         assert_eq!(house.jobs(&certificate.id, JobKind::Renewal).await.len(), 2);
         assert!(versions.iter().all(|version| Chain::parse_pem(&version.pem_chain).unwrap().iter().count() >= 2));
+    }
+
+    async fn the_ca_is_told_to_look_when_the_agent_of_the_host_says_so_and_not_before(town: Town) {
+        let Town { house, pebble, issuer } = &town;
+        let mut config = issuer.config.clone();
+        config.insert("answered_by".to_owned(), json!("agent"));
+        let draft = json!({"id": "iss-hosts", "name": "hosts", "type": "ACME", "config": config});
+        let issuer = crud::create::<Issuer>(&house.admin(), serde_json::from_value(draft).unwrap()).await.unwrap();
+        let (agent, other) = (house.agent("web1").await, house.agent("web2").await);
+        let request = async |name: &str| {
+            let target = house.target(name, &agent).await;
+            let draft = json!({"name": name, "sans": [format!("{name}.example.test")], "target_ids": [target], "issuer_id": issuer.id});
+            house.request(draft).await;
+            let item = agent.next().await;
+            agent.submit(&item, &crate::house::TestAgent::csr(&item)).await.unwrap();
+            item.id
+        };
+        let open = async |agent: &TestAgent, has: &str| challenges::open(&agent.ctx, &agent.id, has, Duration::from_secs(20)).await.unwrap();
+        let job = request("web").await;
+        let first = open(&agent, "").await;
+        assert_eq!((first.challenges.len(), first.challenges[0].kind), (1, ChallengeKind::Http01), "{first:?}");
+        let token = first.challenges[0].key_authorization.token();
+        assert_eq!(challenges::open(&other.ctx, &other.id, "x", Duration::ZERO).await.unwrap(), challenges::Open::default());
+        assert_eq!(challenges::note(&other.ctx, &other.id, token, None).await.unwrap_err().kind, ErrorKind::NotFound);
+
+        // While the agent cannot, nobody is told to look, and people are told why.
+        let failed = CannotAnswer { error: "the port is taken".to_owned(), hint: Some("stop the other program".to_owned()), permanent: false };
+        challenges::note(&agent.ctx, &agent.id, token, Some(failed)).await.unwrap();
+        let failed = certctl_testkit::wait_for("a job that failed for now", Duration::from_secs(60), async || {
+            house.clock.advance(time::Duration::seconds(1));
+            Some(house.job(&job).await).filter(|job| job.last_error.is_some())
+        })
+        .await;
+        assert_eq!(failed.last_error.as_deref(), Some("agent `web1` cannot answer the CA's challenge: the port is taken"));
+        assert_eq!((failed.status, failed.hint.as_deref()), (JobStatus::Pending, Some("stop the other program")));
+        assert!(!pebble.log().contains("Pulled a task"), "{}", pebble.log());
+
+        // As soon as it can, that job goes on with that order.
+        challenges::note(&agent.ctx, &agent.id, token, None).await.unwrap();
+        town.until(&job, JobStatus::Completed).await;
+        assert_eq!((pebble.orders(), open(&agent, &first.revision).await), (1, challenges::Open::default()));
+        agent.deploy().await;
+
+        // What nobody waits for any more is not open any more.
+        let job = request("web2").await;
+        let second = open(&agent, "").await;
+        assert_eq!(second.challenges.len(), 1);
+        jobs::cancel(&house.admin(), &job).await.unwrap();
+        assert_eq!(open(&agent, &second.revision).await, challenges::Open::default());
     }
 
     async fn a_replica_that_is_killed_after_ordering_leaves_an_order_that_another_one_finishes(town: Town) {

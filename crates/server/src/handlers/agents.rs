@@ -6,19 +6,20 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use certctl_api::agents::{
-    AgentCertificate, CsrRequest, EnrollRequest, EnrollResponse, EnrollmentTokenDraft, HeartbeatResponse, JobReport, MintedEnrollmentToken,
-    RegisterAgentRequest, RegisteredAgent, RetireAgentResponse, WorkResponse,
+    AgentCertificate, ChallengeReport, ChallengesResponse, CsrRequest, EnrollRequest, EnrollResponse, EnrollmentTokenDraft,
+    HeartbeatResponse, JobReport, MintedEnrollmentToken, RegisterAgentRequest, RegisteredAgent, RetireAgentResponse, WorkResponse,
 };
 use certctl_api::certificates::WorkAccepted;
 use certctl_domain::agent::{Agent, AgentDraft, AgentFacts, EnrollmentToken};
 use certctl_domain::auth::perm;
 use certctl_domain::certificate::Explanation;
+use certctl_domain::challenge::CannotAnswer;
 use certctl_domain::ids::{AgentId, CertificateId, EnrollmentTokenId, JobId, VersionId};
 use certctl_domain::job::Job;
 use certctl_domain::secret::Secret;
 use certctl_engine::agents::{self, Enrollment, MintedToken, Retire, Submission};
 use certctl_engine::deploy::{self, Progress, Report, Retrying};
-use certctl_engine::{Error, explain};
+use certctl_engine::{Error, challenges, explain};
 use certctl_store::agents::{AGENTS, ENROLLMENT_TOKENS, resolve};
 use certctl_store::table::Table;
 use serde::Deserialize;
@@ -58,6 +59,18 @@ pub struct Wait {
     /// Seconds to wait when there is none.
     #[serde(default)]
     pub wait: u64,
+}
+
+/// How to wait for challenges.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitForOthers {
+    /// Seconds to wait when there are no others.
+    #[serde(default)]
+    pub wait: u64,
+    /// The `revision` of those that the agent has; empty for none.
+    #[serde(default)]
+    pub has: String,
 }
 
 /// Which version.
@@ -252,6 +265,28 @@ pub async fn heartbeat(
 pub async fn work(ctx: AuthorizedAgent<perm::AgentJobPoll>, Query(wait): Query<Wait>) -> Answer<Json<WorkResponse>> {
     let jobs = agents::work(&ctx, ctx.id(), Duration::from_secs(wait.wait)).await?;
     Ok(Json(WorkResponse { count: jobs.len(), jobs }))
+}
+
+/// Gives an agent what it is to answer for ACME CAs, at once or as soon as that is something else than what it has.
+///
+/// # Errors
+/// As [`list`].
+pub async fn open_challenges(
+    ctx: AuthorizedAgent<perm::AgentJobPoll>,
+    Query(query): Query<WaitForOthers>,
+) -> Answer<Json<ChallengesResponse>> {
+    let open = challenges::open(&ctx, ctx.id(), &query.has, Duration::from_secs(query.wait)).await?;
+    Ok(Json(ChallengesResponse { challenges: open.challenges, revision: open.revision }))
+}
+
+/// Takes what an agent says of a challenge.
+///
+/// # Errors
+/// As [`list`].
+pub async fn note_challenge(ctx: AuthorizedAgent<perm::AgentJobComplete>, Body(body): Body<ChallengeReport>) -> Answer<NoContent> {
+    let failed = body.error.map(|error| CannotAnswer { error, hint: body.hint, permanent: body.permanent });
+    challenges::note(&ctx, ctx.id(), &body.token, failed).await?;
+    Ok(NoContent)
 }
 
 /// Takes a CSR of an agent.

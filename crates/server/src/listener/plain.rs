@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use certctl_connector_core::listen::bind_all;
 use certctl_protocols::revocation::{Request, Revocation};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stall::StallGuard;
-use super::{ACCEPT_PAUSE, BindError, bind_all, is_of_one_connection};
+use super::{ACCEPT_PAUSE, BindError, is_of_one_connection};
 use crate::handlers::pki::{MOST_BYTES, written};
 
 /// Bound sockets that speak plain HTTP and do not accept yet.

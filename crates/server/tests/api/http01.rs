@@ -1,9 +1,8 @@
 //! HTTP challenges of ACME CAs, over a real socket.
 
-use std::sync::Arc;
-
+use certctl_connector_core::challenge::serve_http;
 use certctl_domain::issuer::Issuer;
-use certctl_server::http01;
+use certctl_server::challenges::Open;
 use certctl_server::listener::SmallListener;
 use certctl_store::Who;
 use certctl_store::acme_challenges::{self, AcmeChallenge};
@@ -29,7 +28,7 @@ both_databases! {
         let address = listener.addresses()[0];
         let stop = CancellationToken::new();
         let mut serving = tokio::task::JoinSet::new();
-        serving.spawn(http01::serve(listener, Arc::clone(&server.engine), stop.clone()));
+        serving.spawn(serve_http(listener, Open::of(&server.engine), stop.clone()));
         let ask = async |line: &str| {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             stream.write_all(format!("{line} HTTP/1.1\r\nhost: a.test\r\n\r\n").as_bytes()).await.unwrap();

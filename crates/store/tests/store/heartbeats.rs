@@ -1,6 +1,7 @@
 //! Signs of life and last uses.
 
 use certctl_domain::agent::{Agent, AgentStatus};
+use certctl_domain::challenge::ChallengeKind;
 use certctl_domain::ids::{AgentId, ApiKeyId};
 use certctl_store::db::sql;
 use certctl_store::heartbeats::{Beat, Flushed, Heartbeats};
@@ -18,10 +19,11 @@ fn beat(seconds: i64) -> Beat {
         version: "1.0.0".into(),
         ip_address: "192.0.2.1".into(),
         clock_skew_ms: Some(5),
+        challenges: vec![ChallengeKind::Http01],
     }
 }
 
-async fn add(store: &Store, agent_id: &str, status: AgentStatus) {
+pub(crate) async fn add(store: &Store, agent_id: &str, status: AgentStatus) {
     let agent = Agent {
         id: id(agent_id),
         name: agent_id.into(),
@@ -35,6 +37,7 @@ async fn add(store: &Store, agent_id: &str, status: AgentStatus) {
         version: "1.0.0".into(),
         labels: [("site".to_owned(), "lab".to_owned())].into(),
         clock_skew_ms: None,
+        challenges: Some(vec![ChallengeKind::Http01]),
         retired_at: None,
         retired_reason: None,
         revision: 1,
@@ -104,6 +107,12 @@ both_databases! {
         heartbeats.flush(&store, at(4)).await.unwrap();
         let one = agent(&store, "ag-1").await;
         assert_eq!((one.version.as_str(), one.hostname.as_str(), one.revision, one.clock_skew_ms), ("2.0.0", "host", 2, None));
+        // What it can answer is what it said last.
+        assert_eq!(one.challenges, Some(vec![ChallengeKind::Http01]));
+        heartbeats.beat(id("ag-1"), Beat { challenges: Vec::new(), version: "2.0.0".into(), ..beat(4) });
+        heartbeats.flush(&store, at(4)).await.unwrap();
+        let one = agent(&store, "ag-1").await;
+        assert_eq!((one.challenges, one.revision), (Some(Vec::new()), 3));
         // One that is late, from another replica.
         heartbeats.beat(id("ag-1"), Beat { version: "1.0.0".into(), ..beat(2) });
         assert_eq!(heartbeats.flush(&store, at(5)).await.unwrap().agents, 0);

@@ -14,7 +14,7 @@ use crate::common::{TestStore, alice, at, entry, number, run};
 const DAY: i64 = 86_400;
 
 /// A certificate and all that it needs.
-async fn certificate(store: &Store, id: &str) {
+pub(crate) async fn certificate(store: &Store, id: &str) {
     let once = number(store, "SELECT count(*) AS n FROM issuers").await == 0;
     if once {
         run(
@@ -67,7 +67,7 @@ async fn certificate(store: &Store, id: &str) {
 }
 
 /// A job that was made on a day and ended on the same day, if `over`.
-async fn job(store: &Store, id: &str, certificate: &str, day: i64, over: Option<&str>) {
+pub(crate) async fn job(store: &Store, id: &str, certificate: &str, day: i64, over: Option<&str>) {
     let mut tx = store.write(alice()).await.unwrap();
     let status = over.unwrap_or("Running");
     tx.execute(

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests run programs, write files and read the environment as users do")]
 
 mod acme;
+mod acme_hosts;
 mod agents;
 mod algorithms;
 mod bad_input;

@@ -6,7 +6,7 @@ pub(crate) mod server;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use certctl_agent::agent::{Agent, Timing};
+use certctl_agent::agent::{Agent, HostSettings, Timing};
 use certctl_agent::enroll::{Anchor, Enrollment, enroll};
 use certctl_agent::identity::Identity;
 use certctl_agent::run::{Ended, Shutdown, run};
@@ -66,8 +66,13 @@ impl Host {
 
     /// Starts the agent in this process, with other patience.
     pub(crate) async fn start_with(&self, timing: Timing) -> Running {
+        self.start_as(HostSettings::default(), timing).await
+    }
+
+    /// Starts the agent in this process, on a host that is set up so.
+    pub(crate) async fn start_as(&self, host: HostSettings, timing: Timing) -> Running {
         let lock = self.state.lock().await.unwrap();
-        let agent = Agent::open(&self.state, None, timing).unwrap();
+        let agent = Agent::open(&self.state, host, timing).unwrap();
         let shutdown = Shutdown::default();
         let mut task = JoinSet::new();
         task.spawn(run(agent, lock, shutdown.clone()));

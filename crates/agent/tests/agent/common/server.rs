@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use certctl_api::agents::{CsrRequest, EnrollRequest, JobReport};
+use certctl_api::agents::{ChallengeReport, CsrRequest, EnrollRequest, JobReport};
+use certctl_domain::agent::AgentFacts;
+use certctl_domain::challenge::ChallengeKind;
 use certctl_domain::time::Timestamp;
 use certctl_pki::certificate::Certificate;
 use http_body_util::{BodyExt as _, Full};
@@ -57,9 +59,17 @@ pub(crate) struct Script {
     pub(crate) requests: Vec<CsrRequest>,
     /// Issued certificates by managed certificate.
     pub(crate) issued: HashMap<String, Value>,
+    /// What is to be answered for CAs.
+    pub(crate) challenges: Vec<Value>,
+    /// What the agent said of that, in order.
+    pub(crate) answers: Vec<ChallengeReport>,
     /// Reports by job, in order.
     pub(crate) reports: Vec<(String, JobReport)>,
     pub(crate) heartbeats: usize,
+    /// What the last one said that the agent can answer.
+    pub(crate) can_answer: Vec<ChallengeKind>,
+    /// Whether this is a server that knows nothing of that.
+    pub(crate) is_older: bool,
     pub(crate) questions: usize,
     pub(crate) skew_ms: i64,
     /// Answers instead of the usual: the end of a path, and a status. The first that fits.
@@ -89,8 +99,12 @@ impl FakeServer {
             work: Vec::new(),
             requests: Vec::new(),
             issued: HashMap::new(),
+            challenges: Vec::new(),
+            answers: Vec::new(),
             reports: Vec::new(),
             heartbeats: 0,
+            can_answer: Vec::new(),
+            is_older: false,
             questions: 0,
             skew_ms: 0,
             refuse: Vec::new(),
@@ -143,6 +157,18 @@ impl FakeServer {
     pub(crate) fn hand_out(&self, item: Value) {
         self.script().work.push(item);
         self.shared.work.notify_waiters();
+    }
+
+    /// From now on this is all that is to be answered for CAs.
+    pub(crate) fn opens(&self, challenges: Vec<Value>) {
+        self.script().challenges = challenges;
+        self.shared.work.notify_waiters();
+    }
+
+    /// Waits until the agent has said something of a token for the n-th time; gives what it said then.
+    pub(crate) async fn answer_for(&self, token: &str, number: usize) -> ChallengeReport {
+        let find = async || self.script().answers.iter().filter(|report| report.token == token).nth(number).cloned();
+        certctl_testkit::wait_for(&format!("an answer for {token}"), super::LONG, find).await
     }
 
     /// Issues for a request and keeps the result for the agent to fetch; returns the fingerprint.
@@ -263,11 +289,21 @@ impl Shared {
         match parts[1..] {
             ["heartbeat"] => {
                 let mut script = self.script.lock().unwrap();
+                let facts: AgentFacts = serde_json::from_slice(body).unwrap();
+                if script.is_older && !facts.challenges.is_empty() {
+                    return problem(422, "unknown field `challenges`");
+                }
+                script.can_answer = facts.challenges;
                 script.heartbeats += 1;
                 let answer = json!({"status": "ok", "server_time": now(), "clock_skew_ms": script.skew_ms, "next_in_seconds": 30});
                 (StatusCode::OK, answer)
             }
             ["work"] => self.work(query).await,
+            ["challenges"] if !body.is_empty() => {
+                self.script.lock().unwrap().answers.push(serde_json::from_slice(body).unwrap());
+                (StatusCode::OK, Value::Null)
+            }
+            ["challenges"] => self.challenges(query).await,
             ["csr"] => {
                 let request: CsrRequest = serde_json::from_slice(body).unwrap();
                 let mut script = self.script.lock().unwrap();
@@ -311,6 +347,18 @@ impl Shared {
             jobs = std::mem::take(&mut self.script.lock().unwrap().work);
         }
         (StatusCode::OK, json!({"count": jobs.len(), "jobs": jobs}))
+    }
+
+    async fn challenges(&self, query: &str) -> (StatusCode, Value) {
+        let has = query.split_once("has=").map(|(_, has)| has.to_owned()).unwrap_or_default();
+        let revision =
+            |open: &[Value]| if open.is_empty() { String::new() } else { hex::encode(digest(&SHA256, json!(open).to_string().as_bytes())) };
+        let woken = self.work.notified();
+        let mut open = self.script.lock().unwrap().challenges.clone();
+        if revision(&open) == has && tokio::time::timeout(Duration::from_millis(500), woken).await.is_ok() {
+            open = self.script.lock().unwrap().challenges.clone();
+        }
+        (StatusCode::OK, json!({"challenges": open, "revision": revision(&open)}))
     }
 
     fn knows(&self, bearer: &str) -> bool {

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use super::attributes::FinalAttributes;
@@ -52,6 +52,26 @@ impl Directory {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Opens a directory inside, made with this mode when it is not there; a symbolic link is refused.
+    ///
+    /// # Errors
+    /// When it is something else than a directory, or cannot be made or entered.
+    pub fn enter_or_make(&self, name: &str, mode: u32) -> Result<Self, ConnectorError> {
+        let path = self.path.join(name);
+        let made = match mkdirat(&self.fd, name, Mode::S_IRWXU) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
+            Err(error) => return Err(explain("make", &path, error)),
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::empty()).map_err(|e| refuse(&path, &path, e))?;
+        if made {
+            // Not by the call above: the process's mask would take bits away.
+            fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(|e| explain("open to others", &path, e))?;
+        }
+        Ok(Self { fd, path })
     }
 
     /// Creates a file that must not exist, fills it, gives it its attributes and makes it durable.

@@ -36,6 +36,12 @@ pub struct AcmeConfig {
     /// How names are proven. Wildcards always take dns-01, and addresses http-01 where this is dns-01.
     #[serde(default)]
     pub challenge: Challenge,
+    /// Who answers http-01 and tls-alpn-01: this server, or the agents beside the certificate's targets.
+    #[serde(default)]
+    pub answered_by: AnsweredBy,
+    /// `answered_by: agent`: how long the agent that has the key may take to have the answer in place before the attempt counts as failed.
+    #[serde(default = "agent_timeout")]
+    pub agent_timeout: Span,
     /// The CA's profile to order under, as its directory lists them.
     #[serde(default)]
     pub profile: Option<String>,
@@ -104,16 +110,27 @@ pub struct AcmeConfig {
 /// How names are proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 pub enum Challenge {
-    /// The server answers over plain HTTP on port 80.
+    /// An answer over plain HTTP on port 80.
     #[default]
     #[serde(rename = "http-01")]
     Http01,
     /// A TXT record.
     #[serde(rename = "dns-01")]
     Dns01,
-    /// The server answers in a TLS handshake on port 443.
+    /// An answer in a TLS handshake on port 443.
     #[serde(rename = "tls-alpn-01")]
     TlsAlpn01,
+}
+
+/// Who answers a CA that looks at a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AnsweredBy {
+    /// The server, where its settings `acme.http01_listen` and `acme.tls_alpn01_listen` say.
+    #[default]
+    Server,
+    /// The agents beside the certificate's targets, as their own settings say.
+    Agent,
 }
 
 /// Who writes TXT records.
@@ -210,6 +227,9 @@ const fn requests_per_minute() -> u32 {
 }
 const fn request_timeout() -> Span {
     Span::seconds(20)
+}
+const fn agent_timeout() -> Span {
+    Span::seconds(120)
 }
 const fn propagation_timeout() -> Span {
     Span::seconds(600)

@@ -92,7 +92,14 @@ impl<'a> Flow<'a> {
     }
 
     fn proofs<'b>(&'b mut self, account: &'b Account) -> Proofs<'b> {
-        Proofs { acme: self.acme, account, now: self.now, ordered: &self.ordered, posted: &mut self.progress.posted }
+        Proofs {
+            acme: self.acme,
+            account,
+            now: self.now,
+            ordered: &self.ordered,
+            hosts: self.order.hosts.as_ref(),
+            posted: &mut self.progress.posted,
+        }
     }
 
     async fn clean_up(&mut self) {

@@ -39,6 +39,9 @@ pub(super) struct Posted {
     /// Whether that was done for certain. It is noted before it is tried, so that it is taken back also when nobody saw the end.
     #[serde(default = "certain")]
     pub(super) there: bool,
+    /// Whether agents were asked to do it: it can be seen when they say so.
+    #[serde(default)]
+    pub(super) by_agents: bool,
 }
 
 /// What earlier versions noted, they noted afterwards.
@@ -46,7 +49,7 @@ const fn certain() -> bool {
     true
 }
 
-/// The challenges that the server answers.
+/// The challenges that are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ChallengeKind {
     #[serde(rename = "http-01")]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use certctl_connector_core::ConnectorError;
+use certctl_connector_core::challenge::server_name_of;
 use certctl_connector_core::egress::Answer;
+use certctl_domain::challenge::is_token;
 use certctl_domain::time::Timestamp;
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
@@ -13,11 +15,12 @@ use super::account::Account;
 use super::config::{AcmeConfig, Challenge};
 use super::dns::{self, TxtRecord};
 use super::flow::pause;
-use super::handshake;
+use super::hosts;
 use super::jws::sha256_text;
 use super::order::{Authorization, ChallengeKind, ChallengeObject, Identifier, Posted, Status};
 use super::problem::AcmeError;
 use super::url::Url;
+use crate::issuer::{Hosts, Issuer as _};
 use crate::surroundings::ChallengeAnswer;
 
 /// The proofs of one order.
@@ -28,6 +31,8 @@ pub(super) struct Proofs<'a> {
     pub(super) now: Timestamp,
     /// What was ordered.
     pub(super) ordered: &'a [Identifier],
+    /// The hosts that the names lead to, where agents there answer.
+    pub(super) hosts: Option<&'a Hosts>,
     pub(super) posted: &'a mut Vec<Posted>,
 }
 
@@ -121,7 +126,7 @@ impl Proofs<'_> {
         let mut seen = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
         while let Some((authorization, missing)) = seen.next().await {
             if let Some(missing) = missing? {
-                wait = longer(wait, USUAL_PAUSE, missing);
+                wait = longer(wait, missing.pause, missing.reason);
                 continue;
             }
             let challenge = this.challenge(authorization)?;
@@ -205,7 +210,9 @@ impl Proofs<'_> {
     /// What the CA must see for an authorization.
     fn answer(&self, url: &Url, authorization: &Authorization) -> Result<Posted, ConnectorError> {
         let challenge = self.challenge(authorization)?;
-        let token = checked_token(&challenge.token)?;
+        // It goes into paths and commands: it must be what RFC 8555 section 8 says.
+        let token = Some(challenge.token.as_str()).filter(|token| is_token(token));
+        let token = token.ok_or_else(|| ConnectorError::permanent("the CA gave a challenge whose token is not base64url"))?;
         let key_authorization = self.account.key.key_authorization(token);
         let domain = authorization.identifier.value.clone();
         let kind = match challenge.kind.as_str() {
@@ -217,7 +224,8 @@ impl Proofs<'_> {
             ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => key_authorization,
             ChallengeKind::Dns01 => sha256_text(key_authorization.as_bytes()),
         };
-        Ok(Posted { authorization: url.clone(), domain, token: token.to_owned(), kind, value, at: self.now, there: false })
+        let by_agents = self.acme.asks_hosts() && kind != ChallengeKind::Dns01;
+        Ok(Posted { authorization: url.clone(), domain, token: token.to_owned(), kind, value, at: self.now, there: false, by_agents })
     }
 
     /// The other proofs that are still needed at the same narrow place.
@@ -246,8 +254,9 @@ impl Proofs<'_> {
                 let answer = ChallengeAnswer {
                     token: posted.token.clone(),
                     key_authorization: posted.value.clone(),
-                    server_name: (posted.kind == ChallengeKind::TlsAlpn01).then(|| handshake::server_name_of(&posted.domain)),
+                    server_name: (posted.kind == ChallengeKind::TlsAlpn01).then(|| server_name_of(&posted.domain)),
                     expires_at: self.now.saturating_add(ANSWER_LIFE),
+                    handover: self.hosts.filter(|_| posted.by_agents).map(|hosts| hosts::handover(hosts, posted.kind)),
                 };
                 self.acme.vault()?.publish(&answer).await
             }
@@ -256,10 +265,18 @@ impl Proofs<'_> {
     }
 
     /// What is still missing before the CA may look; `None` when it is there for all to see.
-    async fn not_seen_yet(&self, url: &Url) -> Result<Option<String>, AcmeError> {
-        let Some(posted) = self.posted.iter().find(|posted| posted.authorization == *url && posted.kind == ChallengeKind::Dns01) else {
+    async fn not_seen_yet(&self, url: &Url) -> Result<Option<Wait>, AcmeError> {
+        let Some(posted) = self.posted.iter().find(|posted| posted.authorization == *url) else {
             return Ok(None);
         };
+        let waited = Duration::try_from(posted.at.until(self.now)).unwrap_or_default();
+        if posted.by_agents {
+            let standing = self.acme.vault()?.standing(&posted.token).await?;
+            return Ok(hosts::missing(&standing, (self.hosts, posted.kind), waited, self.acme.config.agent_timeout.duration())?);
+        }
+        if posted.kind != ChallengeKind::Dns01 {
+            return Ok(None);
+        }
         let record = record(posted);
         let missing = match dns::propagation::missing(&record, &self.acme.config.dns_check_servers).await {
             Ok(None) => return Ok(None),
@@ -267,12 +284,12 @@ impl Proofs<'_> {
             Err(error) => error.explain(),
         };
         let patience = self.acme.config.dns_propagation_timeout.duration();
-        if Duration::try_from(posted.at.until(self.now)).is_ok_and(|waited| waited > patience) {
+        if waited > patience {
             return Err(ConnectorError::transient(format!("the record {} did not appear within {patience:?}: {missing}", record.name))
                 .hint("look whether the record reaches every name server of the zone, or set dns_check_servers to those that the CA can reach")
                 .into());
         }
-        Ok(Some(format!("the record {} is not everywhere yet: {missing}", record.name)))
+        Ok(Some(Wait { pause: USUAL_PAUSE, reason: format!("the record {} is not everywhere yet: {missing}", record.name) }))
     }
 }
 
@@ -283,12 +300,6 @@ fn record(posted: &Posted) -> TxtRecord {
         value: posted.value.clone(),
         token: posted.token.clone(),
     }
-}
-
-/// A token goes into paths and commands: it must be what RFC 8555 section 8 says.
-fn checked_token(token: &str) -> Result<&str, ConnectorError> {
-    let fine = !token.is_empty() && token.len() <= 256 && token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    fine.then_some(token).ok_or_else(|| ConnectorError::permanent("the CA gave a challenge whose token is not base64url"))
 }
 
 fn refused(authorization: &Authorization) -> ConnectorError {

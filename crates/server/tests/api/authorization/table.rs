@@ -21,6 +21,8 @@ pub(super) const TABLE: &[(&str, Who)] = &[
     ("GET /api/v1/agents/{id}", Holds("agent.read")),
     ("DELETE /api/v1/agents/{id}", Holds("agent.retire")),
     ("GET /api/v1/agents/{id}/certificates/{cert_id}", OwnAgent("cert.read")),
+    ("GET /api/v1/agents/{id}/challenges", OwnAgent("agent.job.poll")),
+    ("POST /api/v1/agents/{id}/challenges", OwnAgent("agent.job.complete")),
     ("POST /api/v1/agents/{id}/csr", OwnAgent("agent.job.poll")),
     ("GET /api/v1/agents/{id}/explain", Holds("agent.read")),
     ("POST /api/v1/agents/{id}/heartbeat", OwnAgent("agent.heartbeat")),

@@ -22,13 +22,23 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts one with a self-signed certificate for each name.
     pub(crate) async fn start(home: &Arc<Home>, names: &[&str]) -> Self {
+        Self::start_with(home, names, "").await
+    }
+
+    /// The same, which also shows the files below a folder over plain HTTP. Its workers are not root, so everybody must be able to read them.
+    pub(crate) async fn showing(home: &Arc<Home>, names: &[&str], (folder, port): (&Path, u16)) -> Self {
+        let plain = format!("    server {{ listen 127.0.0.1:{port}; root \"{}\"; }}\n", folder.display());
+        Self::start_with(home, names, &plain).await
+    }
+
+    async fn start_with(home: &Arc<Home>, names: &[&str], further: &str) -> Self {
         let (folder, port, program) = (home.join("nginx"), free_port(), require_program("nginx"));
         for name in names {
             let pair = rcgen::generate_simple_self_signed([(*name).to_owned()]).unwrap();
             write(&folder.join(format!("{name}.pem")), pair.cert.pem());
             write(&folder.join(format!("{name}.key")), pair.signing_key.serialize_pem());
         }
-        let config = write(&folder.join("nginx.conf"), configuration(&folder, port, names));
+        let config = write(&folder.join("nginx.conf"), configuration(&folder, port, names).replace("{further}", further));
         let words = [program.to_str().unwrap(), "-c", config.to_str().unwrap()];
         let process = Process::start(home, "nginx", &words, Signal::SIGTERM, |_| {});
         let nginx = Self { home: Arc::clone(home), folder, program, port, _process: process };
@@ -126,7 +136,7 @@ http {{
     fastcgi_temp_path \"{folder}/tmp-fastcgi\";
     uwsgi_temp_path \"{folder}/tmp-uwsgi\";
     scgi_temp_path \"{folder}/tmp-scgi\";
-{servers}}}
+{servers}{{further}}}}
 "
     )
 }

@@ -57,6 +57,15 @@ impl World {
         Agent::running(&self.home, name, (&self.server, &self.cli)).await
     }
 
+    /// The same, with further variables.
+    pub(crate) async fn agent_with(&self, name: &str, variables: &[(&str, &str)]) -> Agent {
+        let mut agent = Agent::new(&self.home, name);
+        agent.enroll(&self.server, &self.token(name).await).await.ok();
+        agent.start_with(variables);
+        agent.online(&self.cli).await;
+        agent
+    }
+
     /// An API key of a new actor with these roles.
     pub(crate) async fn key_of(&self, name: &str, roles: Value) -> String {
         let actor = format!("actor-{name}");

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::acme::Acme;
 use crate::issuer::{Issued, Issuer as _, Order, Outcome, Ticket};
-use crate::surroundings::{ChallengeAnswer, KeptAccount, Surroundings, Vault};
+use crate::surroundings::{ChallengeAnswer, KeptAccount, Standing, Surroundings, Vault};
 use certctl_connector_core::registry::build_from;
 
 /// A memory that lasts as long as the test.
@@ -29,6 +29,7 @@ pub(super) struct Memory(Arc<Mutex<Kept>>);
 struct Kept {
     account: Option<KeptAccount>,
     answers: HashMap<String, String>,
+    standing: HashMap<String, Vec<Standing>>,
 }
 
 impl Memory {
@@ -89,6 +90,9 @@ impl Vault for Memory {
         self.0.lock().unwrap().answers.insert(answer.token.clone(), answer.key_authorization.clone());
         Ok(())
     }
+    async fn standing(&self, token: &str) -> Result<Vec<Standing>, ConnectorError> {
+        Ok(self.0.lock().unwrap().standing.get(token).cloned().unwrap_or_default())
+    }
     async fn withdraw(&self, token: &str) -> Result<(), ConnectorError> {
         self.0.lock().unwrap().answers.remove(token);
         Ok(())
@@ -115,7 +119,7 @@ pub(super) fn order(names: &[&str]) -> Order {
         csr_sans: csr.sans(),
         csr_key: csr.key_algorithm(),
     };
-    Order { request: profile.approve(&facts).unwrap(), csr, publication: Publication::default(), predecessor: None }
+    Order { request: profile.approve(&facts).unwrap(), csr, publication: Publication::default(), predecessor: None, hosts: None }
 }
 
 #[expect(clippy::disallowed_methods, reason = "real name servers compare clocks")]

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use certctl_domain::x509::San;
 
 /// What the CA asks for when it looks at this name or address: an address by its name in the reverse zone.
-pub(super) fn server_name_of(identifier: &str) -> String {
+#[must_use]
+pub fn server_name_of(identifier: &str) -> String {
     match identifier.parse() {
         Ok(IpAddr::V4(ip)) => {
             let [a, b, c, d] = ip.octets();

@@ -1,11 +1,9 @@
-//! Answers TLS challenges of ACME CAs (RFC 8737): a handshake for `acme-tls/1` and the name in question, and nothing else.
-//!
-//! The answers are in the database, so it does not matter which replica the CA reaches.
+//! A handshake for `acme-tls/1` and the name in question, and nothing else.
 
 use std::sync::Arc;
 
+use certctl_domain::time::Timestamp;
 use certctl_domain::x509::San;
-use certctl_engine::{Engine, issuers};
 use certctl_pki::authority::{challenge_certificate, random_serial};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -13,14 +11,9 @@ use rustls::server::Acceptor;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_util::sync::CancellationToken;
 
-use crate::listener::SmallListener;
-
-/// Answers until `stop`.
-pub async fn serve(listener: SmallListener, engine: Arc<Engine>, stop: CancellationToken) {
-    listener.serve(stop, move |stream| connection(stream, Arc::clone(&engine))).await;
-}
+use super::{Answers, identifier_of};
+use crate::ConnectorError;
 
 /// Why a handshake is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +25,7 @@ enum Unanswered {
     #[error("nobody proves `{0}` here")]
     Unknown(String),
     #[error("the answer cannot be read")]
-    Engine(#[from] certctl_engine::Error),
+    Answers(#[from] ConnectorError),
     #[error("the certificate cannot be made")]
     Certificate(#[from] certctl_pki::authority::IssueError),
     #[error("there is no randomness for its serial number")]
@@ -45,8 +38,8 @@ enum Unanswered {
     Tls(#[from] rustls::Error),
 }
 
-async fn connection(stream: TcpStream, engine: Arc<Engine>) {
-    match answer(stream, &engine).await {
+pub(super) async fn connection(stream: TcpStream, answers: Arc<dyn Answers>) {
+    match answer(stream, &*answers).await {
         Ok(()) => {}
         // Anybody may ask for anything.
         Err(error @ (Unanswered::Gone(_) | Unanswered::NoChallenge | Unanswered::Unknown(_))) => {
@@ -60,20 +53,20 @@ async fn connection(stream: TcpStream, engine: Arc<Engine>) {
 }
 
 /// One handshake. What the CA wants to see is in it; nothing is said afterwards (RFC 8737 section 3).
-async fn answer(stream: TcpStream, engine: &Engine) -> Result<(), Unanswered> {
+async fn answer(stream: TcpStream, answers: &dyn Answers) -> Result<(), Unanswered> {
     let asked = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let hello = asked.client_hello();
     let for_a_challenge = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == PROTOCOL));
     let name = hello.server_name().filter(|_| for_a_challenge).ok_or(Unanswered::NoChallenge)?.to_ascii_lowercase();
-    let Some((identifier, key_authorization)) = issuers::tls_challenge(engine, &name).await? else {
+    let Some((identifier, key_authorization)) = identifier_of(&name).zip(answers.over_tls(&name).await?) else {
         return Err(Unanswered::Unknown(name));
     };
-    asked.into_stream(Arc::new(config(&identifier, &key_authorization, engine)?)).await?;
+    asked.into_stream(Arc::new(config(&identifier, &key_authorization, answers.now())?)).await?;
     Ok(())
 }
 
-fn config(identifier: &San, key_authorization: &str, engine: &Engine) -> Result<ServerConfig, Unanswered> {
-    let (certificate, key) = challenge_certificate(identifier, key_authorization, &random_serial()?, engine.now())?;
+fn config(identifier: &San, key_authorization: &str, now: Timestamp) -> Result<ServerConfig, Unanswered> {
+    let (certificate, key) = challenge_certificate(identifier, key_authorization, &random_serial()?, now)?;
     let key = PrivateKeyDer::from_pem_slice(key.to_pkcs8_pem()?.expose().as_bytes())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     // Not `with_single_cert`, which refuses critical extensions that it does not know, such as this one's.
