@@ -41,6 +41,9 @@
 {{- if and .Values.backup.enabled (eq .Values.backup.sink "s3") (not .Values.backup.s3.bucket) -}}
 {{- fail "backup.sink=s3 needs backup.s3.bucket, the name of the bucket" -}}
 {{- end -}}
+{{- if and .Values.backup.s3.credentialsSecret .Values.backup.s3.roleArn -}}
+{{- fail "backup.s3.credentialsSecret and backup.s3.roleArn are both given: leave one out" -}}
+{{- end -}}
 {{- if and .Values.podDisruptionBudget.enabled (gt (int .Values.server.replicas) 1) (ge (int .Values.podDisruptionBudget.minAvailable) (int .Values.server.replicas)) -}}
 {{- fail (printf "podDisruptionBudget.minAvailable=%d with server.replicas=%d would keep every node from being drained: let it be smaller" (int .Values.podDisruptionBudget.minAvailable) (int .Values.server.replicas)) -}}
 {{- end -}}
