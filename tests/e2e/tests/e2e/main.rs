@@ -7,6 +7,7 @@ mod acme;
 mod agents;
 mod algorithms;
 mod bad_input;
+mod chart;
 mod cli;
 mod databases;
 mod disks;
