@@ -3,9 +3,11 @@
 //! A check is a function from what was rendered to a list of findings. To add one: a function in a file below `helm/`, a line in
 //! [`CHECKS`], and in `helm/mutations.rs` a way to break the chart that it must find.
 
+mod acceptance;
 mod alerts;
 mod cases;
 mod chart;
+mod guide;
 mod mutations;
 mod objects;
 mod pages;
@@ -85,7 +87,7 @@ struct Check {
     run: fn(&World<'_>) -> Result<Vec<String>, Failure>,
 }
 
-const CHECKS: [Check; 14] = [
+const CHECKS: [Check; 16] = [
     Check { name: "every case renders, every example lints", run: chart::check },
     Check { name: "each renders the objects that it should, and no other", run: table::check },
     Check { name: "values that do not go together are refused with a sentence", run: refusals::check },
@@ -99,6 +101,8 @@ const CHECKS: [Check; 14] = [
     Check { name: "values and schema agree", run: values::check },
     Check { name: "every value has an effect", run: used::check },
     Check { name: "alerts fire, stay silent and resolve", run: alerts::check },
+    Check { name: "the guide's commands render and name what there is", run: guide::check },
+    Check { name: "the table of acceptance names what there is", run: acceptance::check },
     Check { name: "what is kept beside the chart is fresh", run: pages::check },
 ];
 

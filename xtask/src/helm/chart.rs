@@ -95,8 +95,14 @@ impl<'a> World<'a> {
 
     /// Renders to text.
     pub(super) fn template(&self, arguments: &[String]) -> Result<Result<String, String>, Failure> {
+        let words = ["template", RELEASE, CHART, "--namespace", NAMESPACE].map(str::to_owned);
+        self.plain(&[&words, arguments].concat())
+    }
+
+    /// Runs Helm with these words; the inner error is what it said.
+    pub(super) fn plain(&self, words: &[String]) -> Result<Result<String, String>, Failure> {
         let mut helm = command(&self.tools.helm);
-        helm.current_dir(self.root).args(["template", RELEASE, CHART, "--namespace", NAMESPACE]).args(arguments);
+        helm.current_dir(self.root).args(words);
         let output = output(&mut helm)?;
         if output.status.success() {
             return Ok(Ok(String::from_utf8_lossy(&output.stdout).into_owned()));

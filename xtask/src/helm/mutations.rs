@@ -80,13 +80,24 @@ impl Mutation {
 
 /// What the checks read.
 fn copy_of(root: &Path, to: &Path) -> Result<(), Failure> {
-    for place in ["deploy/helm", "deploy/prometheus", "docs/reference", "docs/operator", "crates/agent/src/settings.rs"] {
+    for place in COPIED {
         files::copy(&root.join(place), &to.join(place))?;
     }
     Ok(())
 }
 
-const MUTATIONS: [Mutation; 34] = [
+const COPIED: [&str; 8] = [
+    "deploy/helm",
+    "deploy/prometheus",
+    "docs/decisions",
+    "docs/operator",
+    "docs/reference",
+    "crates/agent/src/settings.rs",
+    "crates/server/tests",
+    "tests/e2e/tests",
+];
+
+const MUTATIONS: [Mutation; 40] = [
     Mutation { name: "the backup is lost", file: "templates/backup-cronjob.yaml", change: Delete, found_by: "each renders" },
     Mutation { name: "the migration is lost", file: "templates/migration-job.yaml", change: Delete, found_by: "each renders" },
     Mutation { name: "the alerts are lost", file: "templates/prometheusrules.yaml", change: Delete, found_by: "each renders" },
@@ -287,6 +298,42 @@ const MUTATIONS: [Mutation; 34] = [
         file: "/deploy/helm/rendered/small.yaml",
         change: Replace("kind: Deployment", "kind: Deploiment"),
         found_by: "what is kept",
+    },
+    Mutation {
+        name: "the guide sets a value that there is not",
+        file: "/docs/operator/helm.md",
+        change: Replace("--set agent.enabled=true", "--set agents.enabled=true"),
+        found_by: "the guide's",
+    },
+    Mutation {
+        name: "the guide looks at a Deployment that there is not",
+        file: "/docs/operator/helm.md",
+        change: Replace("deployment/certctl-server", "deployment/certctl"),
+        found_by: "the guide's",
+    },
+    Mutation {
+        name: "the guide points at a measurement that there is not",
+        file: "/docs/operator/helm.md",
+        change: Replace("`memory at rest` has 35.5", "`memory at rest` has 12.5"),
+        found_by: "the guide's",
+    },
+    Mutation {
+        name: "probes end long migrations",
+        file: "values.yaml",
+        change: Replace("failureThreshold: 120", "failureThreshold: 10"),
+        found_by: "settings are",
+    },
+    Mutation {
+        name: "PostgreSQL restarts with every upgrade",
+        file: "templates/postgres-statefulset.yaml",
+        change: Replace("  updateStrategy:\n    type: OnDelete\n", ""),
+        found_by: "each renders",
+    },
+    Mutation {
+        name: "a test of the table is gone",
+        file: "/tests/e2e/tests/e2e/chart/mod.rs",
+        change: Replace("fn postgresql_can_begin", "fn postgresql_may_begin"),
+        found_by: "the table of acceptance",
     },
 ];
 

@@ -14,7 +14,7 @@ pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
     let mut findings = Vec::new();
     for rendered in &world.rendered {
         for pod in rendered.objects().iter().filter_map(Object::pod) {
-            let found = unknown(pod, &known).into_iter().chain(unmounted(pod));
+            let found = unknown(pod, &known).into_iter().chain(unmounted(pod)).chain(impatient(pod));
             findings.extend(found.map(|what| format!("{}: {}: {what}", rendered.case.name, pod.owner.title())));
         }
     }
@@ -72,6 +72,21 @@ fn path_in<'a>(name: &str, value: &'a str) -> Option<&'a str> {
     a_file.then_some(value)
 }
 
+/// A server whose migrations could be ended by the probes that wait for it, or one that is looked at while it does not listen yet.
+fn impatient(pod: Pod<'_>) -> Option<String> {
+    let container = pod.containers().next().filter(|container| at(container, "/name") == "server")?;
+    let number = |key: &str| at(container, &format!("/startupProbe/{key}")).as_u64().unwrap_or_default();
+    let seconds = number("periodSeconds") * number("failureThreshold");
+    let looks_at = |probe: &str, path: &str| {
+        at(container, &format!("/{probe}/httpGet/path")) == path && at(container, &format!("/{probe}/httpGet/scheme")) == "HTTPS"
+    };
+    if seconds < PATIENCE {
+        return Some(format!("gives migrations {seconds} seconds, and they may need {PATIENCE}"));
+    }
+    let right = looks_at("startupProbe", "/health") && looks_at("livenessProbe", "/health") && looks_at("readinessProbe", "/ready");
+    (!right).then(|| "is not asked for /health and /ready over HTTPS".to_owned())
+}
+
 /// Whether a path lies in a mounted volume, and is one of its items where it names them.
 fn is_mounted(pod: Pod<'_>, path: &str) -> bool {
     let claims = list(pod.owner.at("/spec/volumeClaimTemplates")).iter().filter_map(|claim| at(claim, "/metadata/name").as_str());
@@ -86,6 +101,9 @@ fn is_mounted(pod: Pod<'_>, path: &str) -> bool {
         items.is_empty() || items.contains(&inside.trim_start_matches('/'))
     })
 }
+
+/// For how long migrations may run, in seconds: as long as the hook has.
+const PATIENCE: u64 = 600;
 
 /// Settings of `certctl-server backup`.
 const BACKUP: [&str; 16] = [

@@ -3,13 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::failure::Failure;
+use crate::files;
 
-use super::cases::{Case, Part};
-use super::chart::{RELEASE, Rendered, World};
+use super::cases::{Case, Part, example};
+use super::chart::{CHART, RELEASE, Rendered, World};
 
 /// Every case that renders something else than it should.
 pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
-    Ok(world.rendered.iter().filter_map(|rendered| Some(format!("{}: {}", rendered.case.name, complaint(rendered)?))).collect())
+    let mut findings: Vec<String> =
+        world.rendered.iter().filter_map(|rendered| Some(format!("{}: {}", rendered.case.name, complaint(rendered)?))).collect();
+    findings.extend(as_searched(world)?);
+    Ok(findings)
+}
+
+/// What people search for with grep: one line for each of two fields of the `StatefulSet`, comments included, and one for each of three kinds.
+fn as_searched(world: &World<'_>) -> Result<Vec<String>, Failure> {
+    let mut findings = Vec::new();
+    let template = files::read(&world.root.join(CHART).join("templates/postgres-statefulset.yaml"))?;
+    let fields = template.lines().filter(|line| line.contains("updateStrategy") || line.contains("podManagementPolicy")).count();
+    if fields != 2 {
+        findings.push(format!("postgres-statefulset.yaml names updateStrategy and podManagementPolicy in {fields} lines, not in 2"));
+    }
+    let sets = ["backup.enabled=true", "monitoring.prometheusRules.enabled=true", "migrations.viaHook=true"];
+    let sets = sets.iter().flat_map(|set| ["--set".to_owned(), (*set).to_owned()]);
+    let arguments: Vec<String> = ["--values".to_owned(), example("small")].into_iter().chain(sets).collect();
+    let text = world.template(&arguments)?.unwrap_or_default();
+    let kinds: Vec<&str> = text
+        .lines()
+        .filter(|line| ["CronJob", "PrometheusRule", "Job"].iter().any(|kind| line.contains(&format!("kind: {kind}"))))
+        .collect();
+    if kinds.len() != 3 {
+        findings.push(format!("{} are rendered with {}, not 3 kinds", kinds.len(), arguments.join(" ")));
+    }
+    Ok(findings)
 }
 
 /// What a case renders too much or too little.

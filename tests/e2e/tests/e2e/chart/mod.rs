@@ -33,17 +33,8 @@ impl Installation {
         let socket = postgres.demand_password(PASSWORD);
         let mut wire = JoinSet::new();
         let database = forward_to(socket, &mut wire).await;
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (ca, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
-        let mut secrets = Secrets::default();
-        secrets.add("certctl-database", "password", PASSWORD);
-        secrets.add("certctl-encryption", "encryption-key", "Y2hhcnQgdGVzdHMgb2YgY2VydGN0bCwgYSBrZXkgISE=");
-        secrets.add("certctl-bootstrap", "bootstrap-token", TOKEN);
-        secrets.add("certctl-server-tls", "tls.crt", &ca);
-        secrets.add("certctl-server-tls", "ca.crt", &ca);
-        secrets.add("certctl-server-tls", "tls.key", &key);
-        home.plant(PASSWORD);
-        home.plant(TOKEN);
+        let secrets = made_by_the_operator(&home);
+        let ca = secrets.entry("certctl-server-tls", "ca.crt").to_owned();
         Self { home, secrets, port: free_port(), database, ca, _postgres: postgres, _wire: wire }
     }
 
@@ -59,7 +50,7 @@ impl Installation {
             format!("externalDatabase.port={database}"),
         ];
         let more = more.iter().map(ToString::to_string);
-        Chart::render(&self.home, &sets.into_iter().chain(more).collect::<Vec<_>>()).await
+        Chart::render(&self.home, "small", &sets.into_iter().chain(more).collect::<Vec<_>>()).await
     }
 
     /// For a PostgreSQL that is there before the release.
@@ -151,7 +142,7 @@ async fn with_its_own_postgresql_a_first_installation_needs_no_hook_and_an_upgra
 #[tokio::test]
 async fn postgresql_can_begin_in_the_volume_that_it_is_given() {
     let home = Home::new();
-    let chart = Chart::render(&home, &[]).await;
+    let chart = Chart::render(&home, "small", &[]).await;
     let pod = chart.pod("StatefulSet");
     // The kubelet makes the volume for root and the group of the pod.
     let volume = home.join("volume");
@@ -181,6 +172,20 @@ async fn postgresql_can_begin_in_the_volume_that_it_is_given() {
     assert!(made.contains("Success"), "{made}");
 }
 
+#[tokio::test]
+async fn every_example_gives_servers_settings_that_they_take() {
+    for example in ["dev", "small", "external-db", "ha", "acme-dns01"] {
+        let home = Home::new();
+        let mut secrets = made_by_the_operator(&home);
+        let chart = Chart::render(&home, example, &[]).await;
+        chart.fill(&mut secrets);
+        let server = chart.pod("Deployment");
+        server.ask(&home, &secrets, &["config", "check"]).await.ends(0).ok();
+        let shown = server.ask(&home, &secrets, &["config", "show"]).await.ok();
+        assert!(shown.contains("[redacted]") && !shown.contains(PASSWORD), "{example}: {shown}");
+    }
+}
+
 /// Waits until the only agent is online; gives it.
 async fn online(admin: &Api, process: &mut Process) -> Value {
     let mut agent = Value::Null;
@@ -192,6 +197,27 @@ async fn online(admin: &Api, process: &mut Process) -> Value {
     })
     .await;
     agent
+}
+
+/// What the examples tell to make.
+fn made_by_the_operator(home: &Home) -> Secrets {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let mut secrets = Secrets::default();
+    secrets.add("certctl-database", "password", PASSWORD);
+    secrets.add("certctl-database-ca", "ca.crt", &certificate);
+    secrets.add("certctl-encryption", "encryption-key", "Y2hhcnQgdGVzdHMgb2YgY2VydGN0bCwgYSBrZXkgISE=");
+    secrets.add("certctl-bootstrap", "bootstrap-token", TOKEN);
+    secrets.add("certctl-dns-hooks", "dns-hook", "#!/bin/sh\n");
+    // That of cert-manager has the name that the chart gives it.
+    for name in ["certctl-server-tls", "rel-certctl-server-tls"] {
+        secrets.add(name, "tls.crt", &certificate);
+        secrets.add(name, "ca.crt", &certificate);
+        secrets.add(name, "tls.key", &key);
+    }
+    home.plant(PASSWORD);
+    home.plant(TOKEN);
+    secrets
 }
 
 /// A TCP port on this machine that leads to a socket in the file system.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use certctl_testkit::require_program;
 use nix::sys::signal::Signal;
 use serde::Deserialize as _;
@@ -16,12 +18,12 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// The example `small` with these values; a word with `--` is an argument for Helm itself.
-    pub(super) async fn render(home: &Home, sets: &[String]) -> Self {
+    /// An example with these values; a word with `--` is an argument for Helm itself.
+    pub(super) async fn render(home: &Home, example: &str, sets: &[String]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut helm = command(home, require_program("helm"));
         helm.current_dir(&root).args(["template", "rel", "deploy/helm/certctl", "--namespace", "tools"]);
-        helm.args(["--values", "deploy/helm/certctl/examples/small.yaml"]);
+        helm.args(["--values", &format!("deploy/helm/certctl/examples/{example}.yaml")]);
         for set in sets {
             match set.starts_with("--") {
                 true => helm.arg(set),
@@ -37,10 +39,25 @@ impl Chart {
         Self { text: self.text.replace("@rel-certctl-postgres:5432/certctl", &there) }
     }
 
+    fn objects(&self) -> impl Iterator<Item = Value> {
+        serde_norway::Deserializer::from_str(&self.text).map(|document| Value::deserialize(document).unwrap())
+    }
+
+    /// The Secrets and configuration that were rendered too.
+    pub(super) fn fill(&self, secrets: &mut Secrets) {
+        for object in self.objects().filter(|object| ["Secret", "ConfigMap"].contains(&object["kind"].as_str().unwrap_or_default())) {
+            for (key, value) in object["data"].as_object().unwrap() {
+                let value = value.as_str().unwrap();
+                let encoded = object["kind"] == "Secret";
+                let text = if encoded { String::from_utf8(STANDARD.decode(value).unwrap()).unwrap() } else { value.to_owned() };
+                secrets.add(object["metadata"]["name"].as_str().unwrap(), key, &text);
+            }
+        }
+    }
+
     /// The pod of the only object of this kind.
     pub(super) fn pod(&self, kind: &str) -> Pod {
-        let documents = serde_norway::Deserializer::from_str(&self.text).map(|document| Value::deserialize(document).unwrap());
-        let object = documents.into_iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind} was rendered"));
+        let object = self.objects().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind} was rendered"));
         Pod { name: kind.to_lowercase(), spec: object["spec"]["template"]["spec"].clone(), node: String::new() }
     }
 }
@@ -52,6 +69,11 @@ pub(super) struct Secrets(BTreeMap<String, BTreeMap<String, String>>);
 impl Secrets {
     pub(super) fn add(&mut self, name: &str, key: &str, value: &str) {
         self.0.entry(name.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+    }
+
+    /// One entry.
+    pub(super) fn entry(&self, name: &str, key: &str) -> &str {
+        &self.0[name][key]
     }
 
     pub(super) fn remove(&mut self, name: &str) {
@@ -108,6 +130,14 @@ impl Pod {
         mounts.iter().map(|mount| (mount["mountPath"].as_str().unwrap().to_owned(), mount["name"].as_str().unwrap().to_owned())).collect()
     }
 
+    /// Its program, run with other arguments to its end.
+    pub(super) async fn ask(&self, home: &Home, secrets: &Secrets, arguments: &[&str]) -> Ran {
+        self.lay_out(home, secrets);
+        let mut all = words(&self.container()["command"]);
+        all.extend(arguments.iter().map(ToString::to_string));
+        self.run_beside(home, &all).await
+    }
+
     /// Starts its container.
     pub(super) fn start(&self, home: &Home, secrets: &Secrets) -> Process {
         self.lay_out(home, secrets);
@@ -149,7 +179,7 @@ impl Pod {
             assert!(PLACES.iter().any(|place| path.starts_with(place)), "{path} is in none of {PLACES:?}");
             let folder = root.join(path.trim_start_matches('/'));
             let volume = self.spec["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == name.as_str()).unwrap();
-            let Some(secret) = volume["secret"]["secretName"].as_str() else {
+            let Some(secret) = volume["secret"]["secretName"].as_str().or_else(|| volume["configMap"]["name"].as_str()) else {
                 std::fs::create_dir_all(&folder).unwrap();
                 continue;
             };
@@ -159,7 +189,7 @@ impl Pod {
                 assert_eq!(volume["secret"]["optional"], true, "the Secret {secret} is not there, and the pod would wait for it");
                 continue;
             };
-            match volume["secret"]["items"].as_array() {
+            match volume["secret"]["items"].as_array().or_else(|| volume["configMap"]["items"].as_array()) {
                 None => entries.iter().for_each(|(key, value)| drop(write(&folder.join(key), value))),
                 Some(items) => items.iter().for_each(|item| {
                     let value = &entries[item["key"].as_str().unwrap()];
@@ -181,4 +211,4 @@ fn words(list: &Value) -> Vec<String> {
 }
 
 /// The folders of this machine over which the container's are mounted.
-const PLACES: [&str; 2] = ["/etc", "/var/lib"];
+const PLACES: [&str; 3] = ["/etc", "/var/lib", "/opt"];
