@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
 
 use self::pod::{Chart, Pod, Secrets};
-use crate::harness::{Api, Home, LONG, Process, command, free_port, run, write};
+use crate::harness::{Api, Cli, Home, LONG, Process, command, free_port, read, run, write};
 
 /// A cluster of Kubernetes as far as these pods see one: a database, and Secrets.
 struct Installation {
@@ -38,8 +38,8 @@ impl Installation {
         Self { home, secrets, port: free_port(), database, ca, _postgres: postgres, _wire: wire }
     }
 
-    /// Renders the example `small`, with an agent, for the database of this installation.
-    async fn chart(&self, more: &[&str]) -> Chart {
+    /// Renders an example, with an agent, for the ports of this installation.
+    async fn chart(&self, example: &str, more: &[&str]) -> Chart {
         let (port, database) = (self.port, self.database);
         let sets = [
             format!("server.port={port}"),
@@ -48,21 +48,23 @@ impl Installation {
             format!("agent.serverUrl=https://localhost:{port}"),
             "migrations.viaHook=true".to_owned(),
             format!("externalDatabase.port={database}"),
+            format!("server.pki.port={}", free_port()),
         ];
         let more = more.iter().map(ToString::to_string);
-        Chart::render(&self.home, "small", &sets.into_iter().chain(more).collect::<Vec<_>>()).await
+        Chart::render(&self.home, example, &sets.into_iter().chain(more).collect::<Vec<_>>()).await
     }
 
     /// For a PostgreSQL that is there before the release.
-    async fn external(&self) -> Chart {
-        self.chart(&[
+    async fn external(&self, example: &str) -> Chart {
+        let sets = [
             "postgresql.enabled=false",
+            "postgresql.auth.password=",
             "externalDatabase.host=127.0.0.1",
             "externalDatabase.database=postgres",
             "externalDatabase.existingSecret=certctl-database",
             "externalDatabase.sslMode=prefer",
-        ])
-        .await
+        ];
+        self.chart(example, &sets).await
     }
 
     fn api(&self) -> Api {
@@ -77,6 +79,19 @@ impl Installation {
         .await;
     }
 
+    /// The first administrator: by the token that the operator chose, else by the key that the server made.
+    async fn administrator(&self, server: &Pod) -> Cli {
+        let made = self.api().post("/api/v1/auth/bootstrap", &json!({"token": TOKEN, "actor_name": "root"})).await;
+        let key = match made.status {
+            201 => made.json()["key_value"].as_str().unwrap().to_owned(),
+            _ => read(&server.path(&self.home, "/var/lib/certctl/data/first-admin-token")).trim().to_owned(),
+        };
+        self.home.plant_key(&key);
+        let ca = self.home.write("ca.pem", &self.ca);
+        let cli = Cli::new(&self.home, "cli").with("CERTCTL_SERVER_URL", &format!("https://localhost:{}", self.port));
+        cli.with("CERTCTL_API_KEY", &key).with("CERTCTL_CA_FILE", ca.to_str().unwrap())
+    }
+
     fn start(&self, pod: &Pod) -> Process {
         pod.start(&self.home, &self.secrets)
     }
@@ -85,7 +100,7 @@ impl Installation {
 #[tokio::test]
 async fn a_hook_then_servers_then_agents_run_as_the_chart_starts_them() {
     let mut installation = Installation::new().await;
-    let chart = installation.external().await;
+    let chart = installation.external("small").await;
     let (server, hook) = (chart.pod("Deployment"), chart.pod("Job"));
 
     // Before the hook has run there is no schema, and servers that leave it to the hook refuse.
@@ -104,7 +119,7 @@ async fn a_hook_then_servers_then_agents_run_as_the_chart_starts_them() {
     let admin = installation.api().with_token(&key);
 
     // The agent is named as its node, takes the token with that name, and stays the same agent when its pod is replaced.
-    let agent = chart.pod("DaemonSet").on_node("node-1");
+    let agent = chart.pod("DaemonSet").called("node-1");
     let token = admin.post("/api/v1/agents/enrollment-tokens", &json!({"agent_name": "node-1"})).await.is(201).json();
     installation.secrets.add("certctl-agent-tokens", "node-1", token["token_value"].as_str().unwrap());
     let mut process = installation.start(&agent);
@@ -124,14 +139,14 @@ async fn a_hook_then_servers_then_agents_run_as_the_chart_starts_them() {
 #[tokio::test]
 async fn with_its_own_postgresql_a_first_installation_needs_no_hook_and_an_upgrade_has_one() {
     let installation = Installation::new().await;
-    let first = installation.chart(&[]).await.at("127.0.0.1", installation.database);
+    let first = installation.chart("small", &[]).await.at("127.0.0.1", installation.database);
     let server = first.pod("Deployment");
     assert_eq!(server.variable("CERTCTL_MIGRATIONS_VIA_HOOK"), "false");
     let mut running = installation.start(&server);
     installation.ready(&mut running).await;
     running.kill().await;
 
-    let next = installation.chart(&["--is-upgrade"]).await.at("127.0.0.1", installation.database);
+    let next = installation.chart("small", &["--is-upgrade"]).await.at("127.0.0.1", installation.database);
     assert!(installation.start(&next.pod("Job")).ended(LONG).await.success());
     let server = next.pod("Deployment");
     assert_eq!(server.variable("CERTCTL_MIGRATIONS_VIA_HOOK"), "true");
@@ -174,15 +189,57 @@ async fn postgresql_can_begin_in_the_volume_that_it_is_given() {
 
 #[tokio::test]
 async fn every_example_gives_servers_settings_that_they_take() {
-    for example in ["dev", "small", "external-db", "ha", "acme-dns01"] {
+    for example in EXAMPLES {
         let home = Home::new();
         let mut secrets = made_by_the_operator(&home);
         let chart = Chart::render(&home, example, &[]).await;
         chart.fill(&mut secrets);
         let server = chart.pod("Deployment");
-        server.ask(&home, &secrets, &["config", "check"]).await.ends(0).ok();
+        server.ask(&home, &secrets, &["config", "check"]).await.ok();
         let shown = server.ask(&home, &secrets, &["config", "show"]).await.ok();
         assert!(shown.contains("[redacted]") && !shown.contains(PASSWORD), "{example}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn every_example_serves_enrolls_an_agent_and_issues() {
+    for example in EXAMPLES {
+        let mut installation = Installation::new().await;
+        let chart = installation.external(example).await;
+        chart.fill(&mut installation.secrets);
+        if example == "dev" {
+            // Helm made it.
+            installation.ca = installation.secrets.entry("rel-certctl-server-ca", "ca.crt").to_owned();
+        }
+        assert!(installation.start(&chart.pod("Job")).ended(LONG).await.success(), "{example}");
+        let pod = chart.pod("Deployment");
+        let mut server = installation.start(&pod);
+        installation.ready(&mut server).await;
+        let cli = installation.administrator(&pod).await;
+
+        let kind = if example == "dev" { "StatefulSet" } else { "DaemonSet" };
+        let agent = chart.pod(kind).called("here-0");
+        let token = cli.json(&["agents", "token", "create", "--name", "here-0"]).await["token_value"].as_str().unwrap().to_owned();
+        installation.home.plant_key(&token);
+        installation.secrets.add("certctl-agent-tokens", "here-0", &token);
+        let mut process = installation.start(&agent);
+        let probe = agent.probe("readinessProbe");
+        wait_until("an agent that its probe finds well", LONG, async || {
+            process.must_run();
+            agent.run_beside(&installation.home, &probe).await.code == Some(0)
+        })
+        .await;
+
+        let folder = "/var/lib/certctl-agent/placed";
+        std::fs::create_dir(agent.path(&installation.home, folder)).unwrap();
+        let config = json!({"config": {"certificate_path": format!("{folder}/site.pem"), "key_path": format!("{folder}/site.key")}});
+        let file = installation.home.write("target.json", config.to_string());
+        cli.run(&["targets", "create", "--name", "files", "--type", "Files", "--agent", "here-0", "--from-file", file.to_str().unwrap()])
+            .await
+            .ok();
+        cli.run(&["certs", "request", "--name", "site", "--san", "site.example.test", "--target", "files", "--wait"]).await.ok();
+        let placed = read(&agent.path(&installation.home, &format!("{folder}/site.pem")));
+        assert!(placed.contains("BEGIN CERTIFICATE"), "{example}: {placed}");
     }
 }
 
@@ -241,4 +298,5 @@ async fn forward_to(socket: PathBuf, tasks: &mut JoinSet<()>) -> u16 {
 
 /// What `openssl rand -base64` makes, and more: every character that a URL minds.
 const PASSWORD: &str = "a/b+c@d:e%f?g#h&i=j k";
+const EXAMPLES: [&str; 5] = ["dev", "small", "external-db", "ha", "acme-dns01"];
 const TOKEN: &str = "a-token-for-the-first-administrator";

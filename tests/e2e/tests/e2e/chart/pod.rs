@@ -58,7 +58,7 @@ impl Chart {
     /// The pod of the only object of this kind.
     pub(super) fn pod(&self, kind: &str) -> Pod {
         let object = self.objects().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind} was rendered"));
-        Pod { name: kind.to_lowercase(), spec: object["spec"]["template"]["spec"].clone(), node: String::new() }
+        Pod { kind: kind.to_lowercase(), spec: object["spec"]["template"]["spec"].clone(), name: String::new() }
     }
 }
 
@@ -83,16 +83,22 @@ impl Secrets {
 
 /// One pod with one container.
 pub(super) struct Pod {
-    name: String,
+    kind: String,
     spec: Value,
-    node: String,
+    /// Of its node, or its own where it has one.
+    name: String,
 }
 
 impl Pod {
-    /// The same on a node.
-    pub(super) fn on_node(mut self, node: &str) -> Self {
-        self.node = node.to_owned();
+    /// The same with the name of its node, or with one of its own.
+    pub(super) fn called(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
         self
+    }
+
+    /// A path of the container, as this machine has it.
+    pub(super) fn path(&self, home: &Home, inside: &str) -> PathBuf {
+        self.root(home).join(inside.trim_start_matches('/'))
     }
 
     fn container(&self) -> &Value {
@@ -104,7 +110,7 @@ impl Pod {
         let mut variables: Vec<(String, String)> = Vec::new();
         for variable in self.container()["env"].as_array().unwrap() {
             let given = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-                Some("spec.nodeName") => self.node.clone(),
+                Some("spec.nodeName" | "metadata.name") => self.name.clone(),
                 Some(other) => panic!("{other} is not known here"),
                 None => variable["value"].as_str().unwrap().to_owned(),
             };
@@ -147,7 +153,7 @@ impl Pod {
         all.extend(words(&container["args"]));
         let all = in_own_mounts(&self.script(home), &all.iter().map(String::as_str).collect::<Vec<_>>());
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        Process::start(home, &self.name, &all, Signal::SIGKILL, |command| {
+        Process::start(home, &self.kind, &all, Signal::SIGKILL, |command| {
             command.env_remove("HOME").envs(self.variables());
         })
     }
@@ -161,7 +167,7 @@ impl Pod {
     }
 
     fn root(&self, home: &Home) -> PathBuf {
-        home.join(&format!("pod-{}", self.name))
+        home.join(&format!("pod-{}", self.kind))
     }
 
     /// Makes the folders and files that the container sees. What a Secret lacks is not there; other volumes keep what is in them.
@@ -178,7 +184,9 @@ impl Pod {
         for (path, name) in self.mounts() {
             assert!(PLACES.iter().any(|place| path.starts_with(place)), "{path} is in none of {PLACES:?}");
             let folder = root.join(path.trim_start_matches('/'));
-            let volume = self.spec["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == name.as_str()).unwrap();
+            // What is not among them is claimed by the object that the pod is of.
+            let volume =
+                self.spec["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == name.as_str()).unwrap_or(&Value::Null);
             let Some(secret) = volume["secret"]["secretName"].as_str().or_else(|| volume["configMap"]["name"].as_str()) else {
                 std::fs::create_dir_all(&folder).unwrap();
                 continue;
