@@ -28,10 +28,13 @@ pub(super) struct Tools {
 impl Tools {
     /// Finds them where `cargo xtask setup` puts them, or in `PATH`.
     pub(super) fn find() -> Result<Self, Failure> {
-        let built = setup::tools_dir()?;
+        Self::find_in(&setup::tools_dir()?, find_program)
+    }
+
+    fn find_in(built: &Path, elsewhere: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, Failure> {
         let find = |name: &str| {
             let candidate = built.join(name);
-            let found = if candidate.is_file() { Some(candidate) } else { find_program(name) };
+            let found = if candidate.is_file() { Some(candidate) } else { elsewhere(name) };
             found.ok_or_else(|| Failure::new(format!("{name} is not installed")).hint("cargo xtask setup"))
         };
         Ok(Self { helm: find("helm")?, kubeconform: find("kubeconform")?, promtool: find("promtool")? })
@@ -142,4 +145,18 @@ fn notes(world: &World<'_>, example: &str) -> Result<Result<String, String>, Fai
     let rendered =
         copied.render(&["--values".to_owned(), cases::example(example), "--show-only".to_owned(), "templates/notes.yaml".to_owned()])?;
     Ok(rendered.map(|output| output.objects.first().map(|notes| notes.text("/text").to_owned()).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_a_failure_with_the_command_that_installs_it() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = Tools::find_in(empty.path(), |_| None).unwrap_err();
+        assert_eq!((error.chain().as_str(), error.advice()), ("helm is not installed", Some("cargo xtask setup")));
+        files::write(&empty.path().join("helm"), "").unwrap();
+        assert_eq!(Tools::find_in(empty.path(), |_| None).unwrap_err().chain(), "kubeconform is not installed");
+    }
 }

@@ -1,6 +1,7 @@
 //! The Helm chart: the real programs with exactly the arguments, variables and files that it renders for their pods.
 
 mod pod;
+mod scrape;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -258,7 +259,7 @@ async fn online(admin: &Api, process: &mut Process) -> Value {
 
 /// What the examples tell to make.
 fn made_by_the_operator(home: &Home) -> Secrets {
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost", "rel-certctl-server.tools.svc"].map(str::to_owned)).unwrap();
     let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
     let mut secrets = Secrets::default();
     secrets.add("certctl-database", "password", PASSWORD);

@@ -55,9 +55,14 @@ impl Chart {
         }
     }
 
-    /// The pod of the only object of this kind.
+    /// The only object of this kind.
+    pub(super) fn object(&self, kind: &str) -> Value {
+        self.objects().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind} was rendered"))
+    }
+
+    /// Its pod.
     pub(super) fn pod(&self, kind: &str) -> Pod {
-        let object = self.objects().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind} was rendered"));
+        let object = self.object(kind);
         Pod { kind: kind.to_lowercase(), spec: object["spec"]["template"]["spec"].clone(), name: String::new() }
     }
 }
