@@ -1,4 +1,4 @@
-//! The guide: every `helm` command in it renders, what its `kubectl` commands name is rendered or was made before, the commands of `certctl`
+//! Guide and runbooks: every `helm` command in it renders, what its `kubectl` commands name is rendered or was made before, the commands of `certctl`
 //! exist, and the figures of the resource ladder are those of the measurement.
 
 use std::collections::BTreeSet;
@@ -11,15 +11,19 @@ use super::objects::{Object, parse};
 
 const GUIDE: &str = "docs/operator/helm.md";
 
+/// In the order in which a reader comes to them: what one made is there for the next.
+const PAGES: [&str; 3] = [GUIDE, "docs/operator/runbooks/prometheus-bearer-token.md", "docs/operator/runbooks/rollback.md"];
+
 /// What a reader who follows it would stumble over.
 pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
-    let text = files::read(&world.root.join(GUIDE))?;
+    let guide = files::read(&world.root.join(GUIDE))?;
     let commands = files::read(&world.root.join("docs/reference/cli.md"))?;
     let figures = files::read(&world.root.join("docs/reference/performance.md"))?;
-    let mut findings = wrong_figures(&text, &figures);
+    let mut findings = wrong_figures(&guide, &figures);
     let mut rendered: BTreeSet<String> = BTreeSet::new();
-    let lines: Vec<&str> = shell_lines(&text).collect();
-    for line in lines.iter().filter(|line| line.starts_with("helm ")) {
+    let pages = PAGES.iter().map(|page| files::read(&world.root.join(page))).collect::<Result<Vec<_>, Failure>>()?;
+    let lines: Vec<&str> = pages.iter().flat_map(|page| shell_lines(page)).collect();
+    for line in lines.iter().filter(|line| line.starts_with("helm install ") || line.starts_with("helm upgrade ")) {
         match world.plain(&template_words(line))? {
             Ok(text) => rendered.extend(named_in(&parse(&text).map_err(Failure::new)?)),
             Err(said) => findings.push(format!("`{line}`: {said}")),
@@ -32,7 +36,7 @@ pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
         for (_, rest) in
             line.match_indices("certctl ").filter(|(place, _)| starts_a_command(line, *place)).map(|(place, _)| line.split_at(place))
         {
-            let command = rest.split(' ').take_while(|word| !word.starts_with('-')).collect::<Vec<_>>().join(" ");
+            let command = rest.split(' ').take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect::<Vec<_>>().join(" ");
             if !commands.contains(&format!("\n### {command}\n")) {
                 findings.push(format!("`{line}`: there is no command `{command}`"));
             }
@@ -80,6 +84,7 @@ fn made_by(line: &str) -> Option<String> {
     let create = words.iter().position(|word| *word == "create")?;
     match (*words.get(create + 1)?, words.get(create + 2..)?) {
         ("secret", ["generic", name, ..]) => Some(format!("secret/{name}")),
+        ("job", [.., name]) => Some(format!("job/{name}")),
         _ => None,
     }
 }
@@ -142,6 +147,7 @@ mod tests {
     fn commands_are_read_as_a_shell_would() {
         assert_eq!(template_words("helm install a b -n c --wait --timeout 10m --set d=e").join(" "), "template a b -n c --set d=e");
         assert_eq!(made_by("kubectl -n a create secret generic b --from-file=c").as_deref(), Some("secret/b"));
+        assert_eq!(made_by("kubectl -n a create job --from=cronjob/b c").as_deref(), Some("job/c"));
         assert_eq!(named_by("kubectl -n a rollout status deployment/b"), ["deployment/b"]);
         assert_eq!(named_by("kubectl -n a delete pod b-0"), ["pod/b-0"]);
         assert_eq!(named_by("kubectl -n a create job --from=cronjob/b c"), ["cronjob/b"]);

@@ -80,8 +80,14 @@ impl Installation {
         .await;
     }
 
-    /// The first administrator: by the token that the operator chose, else by the key that the server made.
+    /// The first administrator's command line client.
     async fn administrator(&self, server: &Pod) -> Cli {
+        let variables = self.administrator_variables(server).await;
+        variables.iter().fold(Cli::new(&self.home, "cli"), |cli, (name, value)| cli.with(name, value))
+    }
+
+    /// What makes `certctl` the first administrator's: by the token that the operator chose, else by the key that the server made.
+    async fn administrator_variables(&self, server: &Pod) -> Vec<(String, String)> {
         let made = self.api().post("/api/v1/auth/bootstrap", &json!({"token": TOKEN, "actor_name": "root"})).await;
         let key = match made.status {
             201 => made.json()["key_value"].as_str().unwrap().to_owned(),
@@ -89,8 +95,9 @@ impl Installation {
         };
         self.home.plant_key(&key);
         let ca = self.home.write("ca.pem", &self.ca);
-        let cli = Cli::new(&self.home, "cli").with("CERTCTL_SERVER_URL", &format!("https://localhost:{}", self.port));
-        cli.with("CERTCTL_API_KEY", &key).with("CERTCTL_CA_FILE", ca.to_str().unwrap())
+        let url = format!("https://localhost:{}", self.port);
+        let all = [("CERTCTL_SERVER_URL", url.as_str()), ("CERTCTL_API_KEY", &key), ("CERTCTL_CA_FILE", ca.to_str().unwrap())];
+        all.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
     }
 
     fn start(&self, pod: &Pod) -> Process {

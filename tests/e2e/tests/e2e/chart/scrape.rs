@@ -1,6 +1,6 @@
 //! A real Prometheus, set up as its Operator would from the rendered `ServiceMonitor` and `PrometheusRule`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use certctl_testkit::{require_program, wait_until};
 use nix::sys::signal::Signal;
@@ -8,26 +8,20 @@ use serde_json::{Value, json};
 
 use super::Installation;
 use super::pod::Chart;
-use crate::harness::{LONG, Process, command, free_port, run, write};
+use crate::harness::{LONG, Process, command, free_port, mode_of, product, read, run, write};
 
 #[tokio::test]
-async fn prometheus_scrapes_as_the_monitor_says_through_a_rotation_of_its_key() {
+async fn the_runbook_makes_and_rotates_the_key_with_which_prometheus_scrapes_as_the_monitor_says() {
     let installation = Installation::new().await;
     let chart = installation.external("ha").await;
     assert!(installation.start(&chart.pod("Job")).ended(LONG).await.success());
     let pod = chart.pod("Deployment");
     let mut server = installation.start(&pod);
     installation.ready(&mut server).await;
-    let cli = installation.administrator(&pod).await;
-    cli.run(&["actors", "create", "--id", "actor-prometheus", "--name", "Prometheus scrape", "--role", "r-metrics-read"]).await.ok();
-    let key = async |words: &[&str]| {
-        let made = cli.json(words).await;
-        let value = made["key_value"].as_str().unwrap().to_owned();
-        installation.home.plant_key(&value);
-        (made["id"].as_str().unwrap().to_owned(), value)
-    };
-    let (first_id, first) = key(&["keys", "create", "--actor", "actor-prometheus", "--name", "scrape", "--expires-in", "90d"]).await;
+    let runbook = Runbook { administrator: installation.administrator_variables(&pod).await, installation: &installation };
 
+    runbook.follow("certctl keys create").await;
+    let first = runbook.key();
     let prometheus = Prometheus::start(&installation, &chart, &first).await;
     prometheus.target("up").await;
     // The other numbers are no business of a key that reads metrics.
@@ -39,10 +33,11 @@ async fn prometheus_scrapes_as_the_monitor_says_through_a_rotation_of_its_key() 
     assert!(alerts.len() > 10 && alerts.iter().all(|alert| alert["health"] != "err"), "{alerts:#?}");
 
     // The new key works before the old one ends, and no scrape fails in between.
-    let (second_id, second) = key(&["keys", "rotate", &first_id, "--overlap", "1h"]).await;
+    runbook.follow("certctl keys rotate").await;
+    let second = runbook.key();
     prometheus.give(&second);
     prometheus.scrapes(3).await;
-    cli.run(&["keys", "delete", &first_id, "--yes"]).await.ok();
+    runbook.follow("certctl keys delete").await;
     prometheus.scrapes(3).await;
     // By what the server answered: a scrape that is late on a busy machine is none that was refused.
     let refused = "certctl_http_request_duration_seconds_count{route=\"/api/v1/metrics/prometheus\",status=\"4xx\"}";
@@ -50,9 +45,44 @@ async fn prometheus_scrapes_as_the_monitor_says_through_a_rotation_of_its_key() 
     installation.api().with_token(&first).get("/api/v1/metrics/prometheus").await.is(401);
 
     // A key that is gone is seen at once: this is what CertctlTargetDown wakes somebody up for.
-    cli.run(&["keys", "delete", &second_id, "--yes"]).await.ok();
+    runbook.run("certctl keys delete \"$(cat api-key.id)\" --yes").await;
     let target = prometheus.target("down").await;
     assert!(target["lastError"].as_str().unwrap().contains("401"), "{target}");
+}
+
+/// The page that an operator follows, and who that is.
+struct Runbook<'a> {
+    installation: &'a Installation,
+    administrator: Vec<(String, String)>,
+}
+
+impl Runbook<'_> {
+    /// Runs the block of the page that has these words, as it stands there.
+    async fn follow(&self, words: &str) {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operator/runbooks/prometheus-bearer-token.md");
+        let page = read(&page);
+        let mut blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+        self.run(blocks.find(|block| block.contains(words)).unwrap_or_else(|| panic!("no block of the runbook has `{words}`"))).await;
+    }
+
+    async fn run(&self, lines: &str) {
+        require_program("jq");
+        let programs = product("certctl").parent().unwrap().to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(std::iter::once(programs).chain(std::env::split_paths(&path))).unwrap();
+        let mut bash = command(&self.installation.home, require_program("bash"));
+        run(bash.args(["-euo", "pipefail", "-c", lines]).env("PATH", path).envs(self.administrator.iter().cloned())).await.ok();
+    }
+
+    /// The key that the last block left in its file; nobody else could read it there.
+    fn key(&self) -> String {
+        let file = self.installation.home.join("api-key");
+        assert_eq!(mode_of(&file), 0o600);
+        let key = read(&file);
+        assert_eq!(key, key.trim(), "a line end would become part of a header");
+        self.installation.home.plant_key(&key);
+        key
+    }
 }
 
 /// A running Prometheus with one target.
