@@ -15,7 +15,7 @@
     {{- include "certctl.databaseEnv" $root | nindent 4 }}
     {{- if eq $root.Values.backup.sink "pvc" }}
     - name: CERTCTL_BACKUP_DIRECTORY
-      value: /backups
+      value: /var/lib/certctl/backups
     {{- else }}
     - name: CERTCTL_BACKUP_S3_BUCKET
       value: {{ $s3.bucket | quote }}
@@ -68,7 +68,7 @@
     {{- include "certctl.databaseMounts" $root | nindent 4 }}
     {{- if eq $root.Values.backup.sink "pvc" }}
     - name: backups
-      mountPath: /backups
+      mountPath: /var/lib/certctl/backups
     {{- else }}
     {{- if $s3.credentialsSecret }}
     - name: s3
