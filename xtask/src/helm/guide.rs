@@ -23,7 +23,7 @@ pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
     let mut rendered: BTreeSet<String> = BTreeSet::new();
     let pages = PAGES.iter().map(|page| files::read(&world.root.join(page))).collect::<Result<Vec<_>, Failure>>()?;
     let lines: Vec<&str> = pages.iter().flat_map(|page| shell_lines(page)).collect();
-    for line in lines.iter().filter(|line| line.starts_with("helm install ") || line.starts_with("helm upgrade ")) {
+    for line in lines.iter().filter(|line| RENDERED.iter().any(|verb| line.starts_with(verb))) {
         match world.plain(&template_words(line))? {
             Ok(text) => rendered.extend(named_in(&parse(&text).map_err(Failure::new)?)),
             Err(said) => findings.push(format!("`{line}`: {said}")),
@@ -57,7 +57,7 @@ fn shell_lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The words of a `helm install` or `helm upgrade`, as `helm template` takes them.
+/// The words of a `helm install`, `upgrade` or `template`, as `helm template` takes them.
 fn template_words(line: &str) -> Vec<String> {
     let mut words = line.split(' ').skip(2).map(str::to_owned);
     let mut kept = vec!["template".to_owned()];
@@ -135,6 +135,9 @@ fn wrong_figures(guide: &str, figures: &str) -> Vec<String> {
     }
     found
 }
+
+/// The commands of Helm that render.
+const RENDERED: [&str; 3] = ["helm install ", "helm upgrade ", "helm template "];
 
 /// The kinds that commands name.
 const KINDS: [&str; 8] = ["deployment", "statefulset", "daemonset", "cronjob", "service", "secret", "pod", "job"];
