@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::binaries::{self, Binaries};
 use crate::failure::Failure;
 use crate::process::{capture, command};
-use crate::{files, say, workspace};
+use crate::{files, helm, say, workspace};
 
 /// Options of `cargo xtask codegen`.
 #[derive(clap::Args)]
@@ -13,7 +13,7 @@ pub(crate) struct Args {}
 
 /// One generated page: its path in the repository and its text.
 pub(crate) struct Page {
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     pub(crate) text: String,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Page {
 pub(crate) fn run(_: &Args) -> Result<(), Failure> {
     let root = workspace::root()?;
     for page in pages()? {
-        let path = root.join(page.path);
+        let path = root.join(&page.path);
         let fresh = files::read(&path).is_ok_and(|old| old == page.text);
         if !fresh {
             files::write(&path, &page.text)?;
@@ -34,7 +34,11 @@ pub(crate) fn run(_: &Args) -> Result<(), Failure> {
 /// Builds the programs and returns every page as it should be.
 pub(crate) fn pages() -> Result<Vec<Page>, Failure> {
     let binaries = binaries::build()?;
-    PAGES.iter().map(|source| Ok(Page { path: source.path, text: ask((source.program)(&binaries)?, source.arguments)? })).collect()
+    let asked =
+        PAGES.iter().map(|source| Ok(Page { path: source.path.to_owned(), text: ask((source.program)(&binaries)?, source.arguments)? }));
+    let mut pages = asked.collect::<Result<Vec<_>, Failure>>()?;
+    pages.extend(helm::pages(&workspace::root()?)?);
+    Ok(pages)
 }
 
 /// Asks a program for a page. It sees no environment: a page must not depend on whose machine wrote it.

@@ -23,3 +23,21 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), Failure> {
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| Failure::new(format!("cannot read {}", path.display())).because(error))
 }
+
+/// Copies a file, or a folder with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("cannot copy {}", from.display())).because(error);
+    if from.is_file() {
+        if let Some(parent) = to.parent() {
+            make_dir(parent)?;
+        }
+        fs::copy(from, to).map_err(failed)?;
+        return Ok(());
+    }
+    make_dir(to)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}

@@ -6,6 +6,7 @@ mod codegen;
 mod demo;
 mod failure;
 mod files;
+mod helm;
 mod process;
 mod say;
 mod setup;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Args),
     /// Check the rules of the house: walls, links, generated files, banned words and crates
     Tidy(tidy::Args),
+    /// Render the Helm chart in every situation and judge it, without a cluster
+    Helm(helm::Args),
     /// Measure the server under load, each workload beside a limit of the same run
     Bench(bench::Args),
     /// Write the generated reference pages under docs/reference
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+        Command::Helm(args) => helm::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };

@@ -36,14 +36,19 @@ pub(crate) fn output(command: &mut Command) -> Result<Output, Failure> {
 
 /// Gives it `input` and returns what it wrote to standard output; fails, with its standard error, unless it exits with status 0.
 pub(crate) fn filter(command: &mut Command, input: &str) -> Result<String, Failure> {
+    let output = fed(command, input)?;
+    judge(command, &output)
+}
+
+/// Gives it `input` and returns all that it wrote, whatever its exit status.
+pub(crate) fn fed(command: &mut Command, input: &str) -> Result<Output, Failure> {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| not_started(command, error))?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that ends before it has read everything says why by its exit status.
         stdin.write_all(input.as_bytes()).ok();
     }
-    let output = child.wait_with_output().map_err(|error| Failure::new(format!("cannot wait for `{}`", shown(command))).because(error))?;
-    judge(command, &output)
+    child.wait_with_output().map_err(|error| Failure::new(format!("cannot wait for `{}`", shown(command))).because(error))
 }
 
 /// The command as a person would type it.

@@ -15,6 +15,7 @@ mod snapshots;
 mod tree;
 mod walls;
 mod words;
+mod workflows;
 
 use std::fmt;
 use std::time::Instant;
@@ -48,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     report.rule("links in documents resolve", || Ok(links::check(&tree)))?;
     report.rule("the main path names real files", || Ok(mainpath::check(&tree)))?;
     report.rule("every snapshot belongs to a test", || Ok(snapshots::check(&tree)))?;
+    report.rule("workflows run what every machine runs", || Ok(workflows::check(&tree)))?;
     if !args.without_generated {
         report.rule("generated files are fresh", || Ok(generated::check(&tree, &crate::codegen::pages()?)))?;
     }

@@ -16,7 +16,7 @@ mod wait;
 pub use database::{Database, Engine};
 pub use pooler::Pooler;
 pub use postgres::OwnCluster;
-pub use programs::require_program;
+pub use programs::{require_postgres_program, require_program};
 pub use wait::{wait_for, wait_until};
 
 /// The part of a key, credential or token that may stand nowhere: what follows `ck_<id>_`. It may have a `_` in it.

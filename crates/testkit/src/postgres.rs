@@ -85,6 +85,30 @@ impl OwnCluster {
         url_at(&self.server.home, "postgres")
     }
 
+    /// From now on its user `certctl` needs this password, as on any server that is not a test's; gives the socket to reach it at.
+    ///
+    /// # Panics
+    /// When that cannot be set up.
+    #[must_use]
+    pub fn demand_password(&self, password: &str) -> PathBuf {
+        self.try_demand_password(password).unwrap_or_else(|error| panic!("PostgreSQL cannot be made to ask for a password: {error}"));
+        socket_folder(&self.server.home).join(format!(".s.PGSQL.{PORT}"))
+    }
+
+    fn try_demand_password(&self, password: &str) -> Result<(), Failure> {
+        let set = format!("ALTER ROLE {ROLE} PASSWORD '{}'", password.replace('\'', "''"));
+        let mut psql = self.server.command(&self.server.programs.join("psql"));
+        run(psql.args(["--username=postgres", "--dbname=postgres", "--command", &set, "--host"]).arg(socket_folder(&self.server.home)))?;
+        let rules = self.server.data().join("pg_hba.conf");
+        let others = std::fs::read_to_string(&rules)?;
+        OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(&rules)?
+            .write_all(format!("local all {ROLE} scram-sha-256\n{others}").as_bytes())?;
+        run(self.server.control("reload").arg("--silent"))
+    }
+
     /// Stops it as a machine that is switched off would: nobody is asked to finish.
     ///
     /// # Panics

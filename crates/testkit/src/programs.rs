@@ -20,6 +20,15 @@ pub(crate) fn require_postgres() -> PathBuf {
     newest.map(|(_, folder)| folder).or_else(beside).unwrap_or_else(|| missing("PostgreSQL 15 or later"))
 }
 
+/// One of PostgreSQL's server programs, such as `initdb`.
+///
+/// # Panics
+/// When PostgreSQL is not installed.
+#[must_use]
+pub fn require_postgres_program(name: &str) -> PathBuf {
+    require_postgres().join(name)
+}
+
 #[expect(clippy::disallowed_methods, reason = "tests find programs as a shell does; no configuration is read")]
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

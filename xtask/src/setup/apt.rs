@@ -77,8 +77,13 @@ impl Drop for NoServices {
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Packages that bring a service, and the unit to leave off.
-const SERVICES: [(&str, &str); 4] =
-    [("bind9", "named.service"), ("nginx-light", "nginx.service"), ("haproxy", "haproxy.service"), ("postgresql", "postgresql.service")];
+const SERVICES: [(&str, &str); 5] = [
+    ("bind9", "named.service"),
+    ("nginx-light", "nginx.service"),
+    ("haproxy", "haproxy.service"),
+    ("postgresql", "postgresql.service"),
+    ("prometheus", "prometheus.service"),
+];
 
 #[cfg(test)]
 mod tests {

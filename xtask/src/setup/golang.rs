@@ -16,17 +16,20 @@ pub(super) struct Module {
     folder: &'static str,
     /// The programs.
     programs: &'static [&'static str],
+    /// Variables of the program that its own build sets at linking, `{version}` being the version.
+    variables: &'static [&'static str],
     /// Newest first; an older one where the Go of a Debian release cannot build the newest.
     versions: &'static [&'static str],
 }
 
 /// All of them.
-pub(super) const ALL: [Module; 3] = [
+pub(super) const ALL: [Module; 5] = [
     Module {
         name: "zlint",
         why: "to lint what the CA issues",
         folder: "github.com/zmap/zlint/v3/cmd",
         programs: &["zlint"],
+        variables: &[],
         // 3.7 needs Go 1.25; 3.6 builds with the Go 1.19 of Debian 12.
         versions: &["v3.7.3", "v3.6.1"],
     },
@@ -35,6 +38,7 @@ pub(super) const ALL: [Module; 3] = [
         why: "as an ACME CA that misbehaves",
         folder: "github.com/letsencrypt/pebble/v2/cmd",
         programs: &["pebble", "pebble-challtestsrv"],
+        variables: &[],
         versions: &["v2.10.1"],
     },
     Module {
@@ -42,7 +46,32 @@ pub(super) const ALL: [Module; 3] = [
         why: "as a private ACME CA",
         folder: "github.com/smallstep/certificates/cmd",
         programs: &["step-ca"],
+        variables: &[],
         versions: &["v0.30.2"],
+    },
+    Module {
+        name: "helm",
+        why: "to render the chart",
+        folder: "helm.sh/helm/v3/cmd",
+        programs: &["helm"],
+        // Without them it says that it renders for Kubernetes 1.20, which charts refuse. 37 is the minor release of the client libraries
+        // of this version.
+        variables: &[
+            "helm.sh/helm/v3/internal/version.version={version}",
+            "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
+            "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37",
+            "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1",
+            "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=37",
+        ],
+        versions: &["v3.22.0"],
+    },
+    Module {
+        name: "kubeconform",
+        why: "to hold what the chart renders against the schemas of Kubernetes",
+        folder: "github.com/yannh/kubeconform/cmd",
+        programs: &["kubeconform"],
+        variables: &[],
+        versions: &["v0.6.7"],
     },
 ];
 
@@ -76,7 +105,9 @@ impl Module {
         for program in self.programs {
             let module = format!("{}/{program}@{version}", self.folder);
             // Without C: step-ca would ask for the headers of a smart card library.
-            capture(command(go).args(["install", &module]).env("GOBIN", tools).env("CGO_ENABLED", "0"))?;
+            let variables = self.variables.iter().map(|variable| format!("-X {}", variable.replace("{version}", version)));
+            let linking = format!("-ldflags=-s -w {}", variables.collect::<Vec<_>>().join(" "));
+            capture(command(go).args(["install", &linking, &module]).env("GOBIN", tools).env("CGO_ENABLED", "0"))?;
         }
         Ok(())
     }

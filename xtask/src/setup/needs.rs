@@ -30,7 +30,7 @@ pub(super) enum Search {
 }
 
 /// Everything that comes as a Debian package.
-pub(super) const ALL: [Need; 10] = [
+pub(super) const ALL: [Need; 11] = [
     Need {
         name: "PostgreSQL 15 or later",
         package: "postgresql",
@@ -88,6 +88,13 @@ pub(super) const ALL: [Need; 10] = [
         search: Search::Program("curl"),
     },
     Need { name: "jq", package: "jq", why: "to read answers as the runbooks do", elsewhere: "install jq", search: Search::Program("jq") },
+    Need {
+        name: "promtool",
+        package: "prometheus",
+        why: "to test the alerts",
+        elsewhere: "install promtool of Prometheus 2.42 or later",
+        search: Search::Program("promtool"),
+    },
     Need {
         name: "CA certificates",
         package: "ca-certificates",

@@ -7,18 +7,18 @@ use super::tree::Tree;
 
 /// Every page that is missing or says something else than its program.
 pub(super) fn check(tree: &Tree, pages: &[Page]) -> Vec<Offence> {
-    pages.iter().filter_map(|page| offence(page, tree.text(page.path))).collect()
+    pages.iter().filter_map(|page| offence(page, tree.text(&page.path))).collect()
 }
 
 fn offence(page: &Page, old: Option<&str>) -> Option<Offence> {
     let Some(old) = old else {
-        return Some(Offence::new(page.path, "is missing; run `cargo xtask codegen` and commit the result"));
+        return Some(Offence::new(&page.path, "is missing; run `cargo xtask codegen` and commit the result"));
     };
     if old == page.text {
         return None;
     }
     let same = old.lines().zip(page.text.lines()).take_while(|(old, new)| old == new).count();
-    Some(Offence::at(page.path, same + 1, "is stale from here on; run `cargo xtask codegen` and commit the result"))
+    Some(Offence::at(&page.path, same + 1, "is stale from here on; run `cargo xtask codegen` and commit the result"))
 }
 
 #[cfg(test)]
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     fn page() -> Page {
-        Page { path: "docs/reference/cli.md", text: "# CLI\nnew\n".to_owned() }
+        Page { path: "docs/reference/cli.md".to_owned(), text: "# CLI\nnew\n".to_owned() }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod acme_hosts;
 mod agents;
 mod algorithms;
 mod bad_input;
+mod chart;
 mod cli;
 mod databases;
 mod disks;

@@ -117,7 +117,7 @@ struct Page {
 
 impl Page {
     fn read() -> Self {
-        let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operator/runbooks/prometheus-bearer-token.md"));
+        let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operator/runbooks/prometheus-by-rest.md"));
         let blocks = |language: &str| -> Vec<String> {
             let fence = format!("\n```{language}\n");
             page.split(&fence).skip(1).map(|rest| rest.split_once("\n```").unwrap().0.to_owned()).collect()
