@@ -76,7 +76,8 @@ impl Programs {
     /// When there are none.
     pub fn newest(folder: Option<&Path>) -> Result<Self, BackupError> {
         Self::all(folder).into_iter().max_by_key(|one| one.major).ok_or_else(|| {
-            BackupError::new("pg_restore was not found").hint("install the package postgresql-client, or name its folder as backup.postgres_bin")
+            BackupError::new("pg_restore was not found")
+                .hint("install the package postgresql-client, or name its folder as backup.postgres_bin")
         })
     }
 
@@ -113,11 +114,12 @@ impl Programs {
     /// # Errors
     /// When the program cannot be started.
     pub fn dump(&self, database: &Address, snapshot: &str) -> Result<Dump, BackupError> {
-        let mut pg_dump = command(&self.folder.join("pg_dump"));
+        let mut pg_dump = command(self.folder.join("pg_dump"));
         pg_dump.args(["--format=custom", "--no-owner", "--no-acl", "--no-password"]).arg(format!("--snapshot={snapshot}"));
         database.apply(&mut pg_dump);
         let mut running = Running::start("pg_dump", pg_dump.stdin(Stdio::null()))?;
-        let output = running.child.as_mut().and_then(|child| child.stdout.take()).ok_or_else(|| BackupError::new("pg_dump has no output"))?;
+        let output =
+            running.child.as_mut().and_then(|child| child.stdout.take()).ok_or_else(|| BackupError::new("pg_dump has no output"))?;
         Ok(Dump { running, output: Box::new(output) })
     }
 
@@ -126,7 +128,7 @@ impl Programs {
     /// # Errors
     /// When the program cannot be started.
     pub fn read(&self) -> Result<Reading, BackupError> {
-        let mut pg_restore = command(&self.folder.join("pg_restore"));
+        let mut pg_restore = command(self.folder.join("pg_restore"));
         let mut running = Running::start("pg_restore", pg_restore.args(["--no-owner", "--no-acl", "-f", "-"]).stdin(Stdio::piped()))?;
         let no_pipe = || BackupError::new("pg_restore has no pipes");
         let child = running.child.as_mut().ok_or_else(no_pipe)?;
@@ -139,7 +141,7 @@ impl Programs {
     /// # Errors
     /// When the program cannot be started.
     pub fn restore(&self, database: &Address) -> Result<Restoring, BackupError> {
-        let mut pg_restore = command(&self.folder.join("pg_restore"));
+        let mut pg_restore = command(self.folder.join("pg_restore"));
         pg_restore.args(["--single-transaction", "--exit-on-error", "--no-owner", "--no-acl", "--no-password"]);
         database.apply(&mut pg_restore);
         let mut running = Running::start("pg_restore", pg_restore.stdin(Stdio::piped()))?;
@@ -156,7 +158,9 @@ impl Address {
     pub fn new(url: &Secret<String>) -> Result<Self, BackupError> {
         let mut url = Url::parse(url.expose()).map_err(|_| BackupError::new("the database URL cannot be read"))?;
         let mut password = url.password().map(percent_decoded);
-        drop(url.set_password(None));
+        if password.is_some() {
+            url.set_password(None).map_err(|()| BackupError::new("the database URL cannot be read"))?;
+        }
         let pairs: Vec<(String, String)> = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         url.set_query(None);
         for (name, value) in pairs {
@@ -180,7 +184,8 @@ impl Address {
     pub fn of_database(url: &Secret<String>, name: &str) -> Result<Secret<String>, BackupError> {
         let mut url = Url::parse(url.expose()).map_err(|_| BackupError::new("the database URL cannot be read"))?;
         if url.query_pairs().any(|(name, _)| name == "dbname") {
-            return Err(BackupError::new("the database URL names its database as `dbname`").hint("name it in the path: postgres://user@host/database"));
+            return Err(BackupError::new("the database URL names its database as `dbname`")
+                .hint("name it in the path: postgres://user@host/database"));
         }
         url.set_path(name);
         Ok(Secret::new(url.into()))
@@ -334,7 +339,10 @@ fn last_words(said: impl Read) -> String {
     lines.make_contiguous().join("; ")
 }
 
-#[expect(clippy::disallowed_methods, reason = "streams of any length and no time-out; the program is chosen by us, not by whoever uses the API")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "streams of any length and no time-out; the program is chosen by us, not by whoever uses the API"
+)]
 fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8").env("PGAPPNAME", "certctl-backup").current_dir("/");
@@ -362,13 +370,8 @@ fn percent_decoded(text: &str) -> String {
 }
 
 /// Parameters that the server's driver and libpq call by different names.
-const RENAMED: [(&str, &str); 5] = [
-    ("ssl-mode", "sslmode"),
-    ("ssl-root-cert", "sslrootcert"),
-    ("ssl-ca", "sslrootcert"),
-    ("ssl-cert", "sslcert"),
-    ("ssl-key", "sslkey"),
-];
+const RENAMED: [(&str, &str); 5] =
+    [("ssl-mode", "sslmode"), ("ssl-root-cert", "sslrootcert"), ("ssl-ca", "sslrootcert"), ("ssl-cert", "sslcert"), ("ssl-key", "sslkey")];
 const USUAL: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/usr/pgsql/bin"];
 const NOT_WHOLE: &str = "the dump cannot be read";
 const MOST_LINES: usize = 5;
@@ -386,7 +389,10 @@ mod tests {
     fn the_password_is_in_no_argument() {
         for (given, url) in [
             ("postgres://c:a%2Fb+c%40d%3Ae%25f%3F@db:5433/c?sslmode=require", "postgres://c@db:5433/c?sslmode=require"),
-            ("postgres://c@db/c?password=a/b%2Bc@d:e%25f?&ssl-ca=/ca.pem&statement-cache-capacity=0", "postgres://c@db/c?sslrootcert=%2Fca.pem"),
+            (
+                "postgres://c@db/c?password=a/b%2Bc@d:e%25f?&ssl-ca=/ca.pem&statement-cache-capacity=0",
+                "postgres://c@db/c?sslrootcert=%2Fca.pem",
+            ),
         ] {
             let address = address(given);
             assert_eq!(address.url, url);

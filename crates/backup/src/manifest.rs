@@ -65,7 +65,8 @@ impl Manifest {
         let unreadable = || BackupError::new(format!("the manifest of {archive} cannot be read"));
         let form: Form = serde_json::from_slice(bytes).map_err(|e| unreadable().because(e))?;
         if form.format > Self::FORMAT {
-            let newer = format!("the manifest of {archive} has the form {}, newer than the {} that this program reads", form.format, Self::FORMAT);
+            let newer =
+                format!("the manifest of {archive} has the form {}, newer than the {} that this program reads", form.format, Self::FORMAT);
             return Err(BackupError::new(newer).hint("use the release that made it, or a newer one"));
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(|e| unreadable().because(e))?;

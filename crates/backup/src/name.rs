@@ -109,7 +109,6 @@ pub const MANIFEST: &str = ".manifest.json";
 const PREFIX: &str = "certctl-";
 const STAMP: &[BorrowedFormatItem<'static>] = format_description!("[year][month][day]T[hour][minute][second][subsecond digits:3]Z");
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,11 +7,11 @@ use std::io::{Read, Write};
 
 use certctl_domain::time::Timestamp;
 
+use crate::BackupError;
 use crate::manifest::Manifest;
 use crate::name::{self, ArchiveName, MANIFEST};
 use crate::seal::{Encrypted, Identities, Opening};
 use crate::stream::{CHUNK, Measure, Measured};
-use crate::BackupError;
 
 /// A place for archives.
 #[derive(Debug)]

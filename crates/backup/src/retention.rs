@@ -58,7 +58,8 @@ pub fn decide(candidates: &[Candidate], policy: Policy, latest: Option<&str>, no
     let newest_whole = sorted.iter().find(|one| one.whole && one.created_at <= limit).map(|one| one.name.as_str());
     let mut seen_whole = false;
     let mut last = 0;
-    let mut spans = [(policy.daily, "daily"), (policy.weekly, "weekly"), (policy.monthly, "monthly")].map(|(n, why)| (n, why, BTreeSet::new()));
+    let mut spans =
+        [(policy.daily, "daily"), (policy.weekly, "weekly"), (policy.monthly, "monthly")].map(|(n, why)| (n, why, BTreeSet::new()));
     sorted
         .into_iter()
         .map(|one| {
@@ -158,7 +159,8 @@ mod tests {
     #[test]
     fn a_failed_newest_does_not_stand_for_a_good_one() {
         let none = Policy { last: 1, daily: 0, weekly: 0, monthly: 0 };
-        let all = [broken("2026-11-25T02:00:00Z"), whole("2026-11-24T02:00:00Z"), broken("2026-11-23T02:00:00Z"), whole("2026-11-22T02:00:00Z")];
+        let all =
+            [broken("2026-11-25T02:00:00Z"), whole("2026-11-24T02:00:00Z"), broken("2026-11-23T02:00:00Z"), whole("2026-11-22T02:00:00Z")];
         assert_eq!(kept(&all, none, "2026-11-25T03:00:00Z"), ["2026-11-25T02:00:00Z", "2026-11-24T02:00:00Z"]);
         let all = [broken("2026-11-25T02:00:00Z"), broken("2026-11-24T02:00:00Z")];
         assert_eq!(kept(&all, none, "2026-11-25T03:00:00Z").len(), 2);
@@ -175,7 +177,8 @@ mod tests {
     fn a_clock_that_jumped_ahead_costs_no_good_archive() {
         let last = Policy { last: 2, daily: 0, weekly: 0, monthly: 0 };
         // Two were made while the clock stood in 2030; now it is right again.
-        let all = [whole("2030-01-01T00:00:00Z"), whole("2030-01-02T00:00:00Z"), whole("2026-11-25T02:00:00Z"), whole("2026-11-24T02:00:00Z")];
+        let all =
+            [whole("2030-01-01T00:00:00Z"), whole("2030-01-02T00:00:00Z"), whole("2026-11-25T02:00:00Z"), whole("2026-11-24T02:00:00Z")];
         assert_eq!(kept(&all, last, "2026-11-25T03:00:00Z").len(), 4);
         // And the same while it stands there: they are only the newest ones.
         assert_eq!(kept(&all, last, "2030-01-03T00:00:00Z"), ["2030-01-02T00:00:00Z", "2030-01-01T00:00:00Z"]);

@@ -164,7 +164,11 @@ impl S3 {
         }
         let upload = self.runtime.block_on(self.client.put_multipart(&path)).map_err(|e| self.failed("takes no upload", e))?;
         let upload = WriteMultipart::new_with_chunk_size(upload, PART);
-        Ok(Box::new(Parts { upload: Some(upload), runtime: self.runtime.clone(), what: format!("{name} cannot be written to {}", self.describe()) }))
+        Ok(Box::new(Parts {
+            upload: Some(upload),
+            runtime: self.runtime.clone(),
+            what: format!("{name} cannot be written to {}", self.describe()),
+        }))
     }
 
     pub(super) fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, BackupError> {
@@ -200,7 +204,11 @@ impl S3 {
     fn failed(&self, what: &str, error: object_store::Error) -> BackupError {
         let denied = matches!(error, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. });
         let failed = BackupError::new(format!("{} {what}", self.describe())).because(error);
-        if denied { failed.hint("the key or role needs s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket there") } else { failed }
+        if denied {
+            failed.hint("the key or role needs s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket there")
+        } else {
+            failed
+        }
     }
 }
 

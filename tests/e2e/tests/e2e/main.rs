@@ -6,6 +6,7 @@
 mod acme;
 mod agents;
 mod algorithms;
+mod backups;
 mod bad_input;
 mod cli;
 mod databases;
