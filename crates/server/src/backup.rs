@@ -214,7 +214,7 @@ impl Lock {
                 let by = held.as_ref().and_then(|row| row.holder.clone()).unwrap_or_else(|| "another process".to_owned());
                 let until = held.map(|row| row.expires_at.to_string()).unwrap_or_default();
                 return Err(BackupError::new(format!("another run works on backups: {by}, which gives a sign of life before {until}"))
-                    .hint("wait for it with --wait 10m; one that was killed is over a minute later")
+                    .hint("wait for it with --wait 10m; of one that was killed, the right ends a few seconds later")
                     .into());
             }
             tokio::time::sleep(POLL.min(wait.saturating_sub(began.elapsed()))).await;
@@ -287,5 +287,5 @@ fn now() -> Timestamp {
 }
 
 const LEASE: &str = "backup";
-const TTL: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_secs(1);

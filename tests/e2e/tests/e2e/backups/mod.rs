@@ -1,13 +1,15 @@
 //! Backups: made while the server works, read, put back, and what becomes of them when something breaks on the way.
 
 mod drill;
+mod faults;
+mod s3;
 
 use std::path::PathBuf;
 
-use certctl_testkit::{Database, Engine};
+use certctl_testkit::{Database, Engine, require_program};
 use serde_json::Value;
 
-use crate::harness::{LONG, Ran, Server, Setup, World, names_in, read};
+use crate::harness::{Bucket, Home, LONG, Ran, Server, Setup, World, command, names_in, read, run};
 
 /// A world whose backups go to a directory.
 pub(crate) struct Kept {
@@ -26,6 +28,12 @@ impl Kept {
         let variables = &mut world.server.setup.variables;
         variables.insert("CERTCTL_BACKUP_DIRECTORY".to_owned(), directory.to_str().unwrap().to_owned());
         Self { world, directory, second: None }
+    }
+
+    /// From now on backups go to a bucket.
+    pub(crate) fn goes_to(&mut self, bucket: &Bucket) {
+        self.world.server.setup.variables.remove("CERTCTL_BACKUP_DIRECTORY");
+        self.world.server.setup = bucket.settings(self.world.server.setup.clone());
     }
 
     /// Runs `certctl-server backup ...` beside the server.
@@ -78,4 +86,14 @@ impl Kept {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} is not shown")).parse().unwrap()
     }
+}
+
+/// A fresh pair of age: the public key, and the file with the private one.
+pub(crate) async fn age_pair(home: &Home, name: &str) -> (String, PathBuf) {
+    let file = home.join(&format!("{name}.identity"));
+    run(command(home, require_program("age-keygen")).arg("-o").arg(&file)).await.ok();
+    let text = read(&file);
+    let public = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned();
+    home.plant(text.lines().last().unwrap());
+    (public, file)
 }

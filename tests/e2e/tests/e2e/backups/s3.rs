@@ -1,0 +1,96 @@
+//! Backups in a bucket: of moto, and of s3s-fs, which checks every signature.
+
+use certctl_testkit::{Engine, require_program, wait_until};
+
+use super::{Kept, age_pair};
+use crate::harness::{Bucket, Cut, Keeper, LONG, Wire, command, run};
+
+async fn life(engine: Engine, keeper: Keeper) {
+    let mut kept = Kept::open(engine).await;
+    let bucket = Bucket::open(&kept.world.home, keeper).await;
+    kept.goes_to(&bucket);
+    let (recipient, identity) = age_pair(&kept.world.home, "ours").await;
+    kept.world.server.setup.variables.insert("CERTCTL_BACKUP_RECIPIENTS".to_owned(), recipient);
+    let identity = [("CERTCTL_BACKUP_IDENTITY_FILE", identity.to_str().unwrap())];
+
+    let made = kept.create().await;
+    let name = made["archive"].as_str().unwrap().to_owned();
+    assert!(name.ends_with(".age"));
+    assert_eq!(bucket.objects().await, [name.clone(), format!("{name}.manifest.json")]);
+    let object = bucket.object(&name).await;
+    assert_eq!(object.len() as u64, made["size_bytes"].as_u64().unwrap());
+    assert!(object.starts_with(b"age-encryption.org/v1\n"));
+    for marker in [b"PGDMP".as_slice(), b"SQLite format 3", b"certificates"] {
+        assert!(!object.windows(marker.len()).any(|window| window == marker), "what should be encrypted is in clear");
+    }
+    kept.backup(&["verify"]).await.ends(1).says(&["age identity", "CERTCTL_BACKUP_IDENTITY_FILE"]);
+    let (_, stranger) = age_pair(&kept.world.home, "stranger").await;
+    kept.backup_with(&[("CERTCTL_BACKUP_IDENTITY_FILE", stranger.to_str().unwrap())], &["verify"]).await.ends(1).says(&["none of the age identities"]);
+    kept.backup_with(&identity, &["verify", "--into-scratch"]).await.ok();
+    // The program of age itself opens it.
+    let sealed = kept.world.home.write("object.age", &object);
+    let opened = kept.world.home.join("object");
+    let mut age = command(&kept.world.home, require_program("age"));
+    run(age.args(["--decrypt", "-i", identity[0].1, "-o"]).arg(&opened).arg(&sealed)).await.ok();
+    let begins: &[u8] = if engine == Engine::Sqlite { b"SQLite format 3" } else { b"PGDMP" };
+    assert!(std::fs::read(&opened).unwrap().starts_with(begins));
+    kept.create().await;
+    let last = kept.create().await;
+    assert_eq!(kept.backup(&["list", "--json"]).await.json()["backups"].as_array().unwrap().len(), 3);
+    let few = [("CERTCTL_BACKUP_KEEP_LAST", "1"), ("CERTCTL_BACKUP_KEEP_DAILY", "0"), ("CERTCTL_BACKUP_KEEP_WEEKLY", "0"), ("CERTCTL_BACKUP_KEEP_MONTHLY", "0")];
+    kept.backup_with(&few, &["prune", "--dry-run"]).await.ok();
+    assert_eq!(bucket.objects().await.len(), 6);
+    kept.backup_with(&few, &["prune"]).await.ok();
+    let last = last["archive"].as_str().unwrap().to_owned();
+    assert_eq!(bucket.objects().await, [last.clone(), format!("{last}.manifest.json")]);
+
+    let setup = kept.nothing("restored").await.with(identity[0].0, identity[0].1);
+    setup.run(&kept.world.home, &["backup", "restore", &last]).await.ok();
+    kept.go_on_with(setup).await;
+    assert_eq!(kept.world.cli.json(&["audit", "verify"]).await["intact"], true);
+    kept.world.cli.run(&["issuers", "list"]).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encrypted_backups_of_postgres_live_in_a_bucket_of_moto() {
+    life(Engine::Postgres, Keeper::Moto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encrypted_backups_of_sqlite_live_in_a_bucket_that_checks_signatures() {
+    life(Engine::Sqlite, Keeper::S3sFs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_key_and_an_absent_bucket_are_told_apart() {
+    let mut kept = Kept::open(Engine::Sqlite).await;
+    let bucket = Bucket::open(&kept.world.home, Keeper::S3sFs).await;
+    kept.goes_to(&bucket);
+    let wrong = [("CERTCTL_BACKUP_S3_SECRET_ACCESS_KEY", "not-the-key-not-the-key")];
+    kept.world.home.plant(wrong[0].1);
+    let refused = kept.backup_with(&wrong, &["create"]).await.ends(1).says(&["s3://certctl-backups/certctl/test"]);
+    assert!(!refused.stderr.contains(wrong[0].1), "{}", refused.stderr);
+    assert!(bucket.objects().await.is_empty());
+    kept.create().await;
+    let bucket = Bucket::open(&kept.world.home, Keeper::Moto).await;
+    kept.goes_to(&bucket);
+    kept.backup_with(&[("CERTCTL_BACKUP_S3_BUCKET", "no-such-bucket")], &["create"]).await.ends(1).says(&["s3://no-such-bucket"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wire_that_is_cut_in_an_upload_costs_a_try_and_one_that_stays_cut_leaves_nothing() {
+    let mut kept = Kept::open(Engine::Sqlite).await;
+    let bucket = Bucket::open(&kept.world.home, Keeper::Moto).await;
+    let wire = Wire::to(bucket.port).await;
+    kept.world.server.setup.variables.remove("CERTCTL_BACKUP_DIRECTORY");
+    kept.world.server.setup = bucket.settings_at(kept.world.server.setup.clone(), wire.port);
+    wire.cut(Cut::Upload);
+    let made = kept.create().await;
+    wait_until("the wire to be cut", LONG, async || wire.cuts() == 1).await;
+    assert_eq!(bucket.object(made["archive"].as_str().unwrap()).await.len() as u64, made["size_bytes"].as_u64().unwrap());
+    kept.backup(&["verify"]).await.ok();
+    wire.cut(Cut::ForGood);
+    kept.backup(&["create"]).await.ends(1).says(&["error: ", "s3://certctl-backups"]);
+    assert_eq!(bucket.objects().await.len(), 2, "only the first is there");
+    assert!(kept.metric(&kept.world.server, "certctl_backup_failures_total{verb=\"create\"}").await > 0.0);
+}
