@@ -33,6 +33,15 @@ impl BackupError {
         self
     }
 
+    /// The same, said of something.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Self {
+        if !self.message.contains(what) {
+            self.message = format!("{what}: {}", self.message);
+        }
+        self
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {

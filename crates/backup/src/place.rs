@@ -187,6 +187,15 @@ impl Place {
         &self,
         manifest: &Manifest,
         identities: &Identities,
+        take: impl FnMut(&[u8]) -> Result<(), BackupError>,
+    ) -> Result<(), BackupError> {
+        self.read_all(manifest, identities, take).map_err(|error| error.about(&manifest.archive))
+    }
+
+    fn read_all(
+        &self,
+        manifest: &Manifest,
+        identities: &Identities,
         mut take: impl FnMut(&[u8]) -> Result<(), BackupError>,
     ) -> Result<(), BackupError> {
         let name = manifest.archive.as_str();

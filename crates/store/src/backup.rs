@@ -200,6 +200,15 @@ pub async fn copy(db: &Db, to: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// How large a copy of an SQLite database can be at most, in bytes. What stands in its journal counts too.
+///
+/// # Errors
+/// When the database fails.
+pub async fn copy_size(db: &Db) -> Result<u64, StoreError> {
+    let row = db.fetch_optional(sql("SELECT page_count * page_size AS n FROM pragma_page_count, pragma_page_size")).await?;
+    row.map_or(Ok(0), |row| Ok(u64::try_from(row.int("n")?).unwrap_or(0)))
+}
+
 /// Reads every page of an SQLite database and says what is wrong with it first; `None` when nothing is.
 ///
 /// # Errors

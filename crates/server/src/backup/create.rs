@@ -59,7 +59,7 @@ async fn make(settings: &BackupOnly, store: &Store) -> Result<(Arc<Place>, Manif
     let name = ArchiveName::new(&installation, engine, created_at, (!recipients.is_empty()).then_some("age"));
     let draft = Draft { place: Arc::clone(&place), name, installation, engine, created_at, recipients };
     let manifest = match &settings.database.url {
-        DatabaseUrl::Sqlite { path } => of_sqlite(settings, store, path, draft).await?,
+        DatabaseUrl::Sqlite { .. } => of_sqlite(settings, store, draft).await?,
         DatabaseUrl::Postgres { .. } => of_postgres(settings, store, draft).await?,
     };
     Ok((place, manifest))
@@ -75,8 +75,8 @@ struct Draft {
     recipients: Vec<Recipient>,
 }
 
-async fn of_sqlite(settings: &BackupOnly, store: &Store, path: &Path, draft: Draft) -> Result<Manifest, BootError> {
-    let size = std::fs::metadata(path).map(|found| found.len()).unwrap_or_default();
+async fn of_sqlite(settings: &BackupOnly, store: &Store, draft: Draft) -> Result<Manifest, BootError> {
+    let size = rows::copy_size(store.db()).await?;
     let staged = Staged::in_directory(settings, &format!("certctl-backup-{}.sqlite", draft.installation), size)?;
     let tool = rows::server_version(store.db()).await?;
     rows::copy(store.db(), staged.path()).await?;
