@@ -30,7 +30,8 @@ both_databases! {
         backup::record(&store, &done(Verb::Create, Some("two"), Ok(78)), at(3)).await.unwrap();
         assert_eq!(backup::last_run(store.db(), Verb::Create).await.unwrap().archive.as_deref(), Some("two"));
         assert_eq!(backup::last_run(store.db(), Verb::Verify).await.unwrap(), Run::default());
-        assert_eq!(counters::read(store.db(), &backup::failure_counter(Verb::Create)).await.unwrap(), 1);
+        let failures = counters::read_all(store.db(), "backup.").await.unwrap();
+        assert_eq!(failures.into_iter().collect::<Vec<_>>(), [(backup::failure_counter(Verb::Create), 1)]);
         assert_eq!(number(&store, "SELECT count(*) AS n FROM audit_events WHERE action = 'backup.create'").await, 3);
         assert_eq!(number(&store, "SELECT count(*) AS n FROM backup_runs").await, 1);
     }
