@@ -155,13 +155,9 @@ impl S3 {
         format!("s3://{}{slash}{}", self.bucket, self.prefix)
     }
 
+    /// Whether there is one of that name is not asked: that takes a right more, and names do not come twice.
     pub(super) fn create(&self, name: &str) -> Result<Box<dyn Upload>, BackupError> {
         let path = self.path(name);
-        match self.runtime.block_on(self.client.head(&path)) {
-            Ok(_) => return Err(BackupError::new(format!("{name} is in {} already", self.describe()))),
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(self.failed("cannot be asked", error)),
-        }
         let upload = self.runtime.block_on(self.client.put_multipart(&path)).map_err(|e| self.failed("takes no upload", e))?;
         let upload = WriteMultipart::new_with_chunk_size(upload, PART);
         Ok(Box::new(Parts {
@@ -205,7 +201,7 @@ impl S3 {
         let denied = matches!(error, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. });
         let failed = BackupError::new(format!("{} {what}", self.describe())).because(error);
         if denied {
-            failed.hint("the key or role needs s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket there")
+            failed.hint("a backup needs s3:PutObject and s3:GetObject there; list, verify latest, prune and restore latest need s3:ListBucket, and prune s3:DeleteObject")
         } else {
             failed
         }

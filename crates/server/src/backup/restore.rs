@@ -52,7 +52,9 @@ async fn into_file(
 ) -> Result<(), BootError> {
     file_is_free(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    crate::private_file::directory(folder)?;
+    if !folder.exists() {
+        crate::private_file::directory(folder)?;
+    }
     room_for(folder, manifest.content_bytes)?;
     let mut beside = path.to_owned().into_os_string();
     beside.push(".restoring");

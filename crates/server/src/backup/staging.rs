@@ -71,7 +71,9 @@ impl Drop for Staged {
 
 /// Refuses when a file of this size would not fit.
 pub(super) fn room_for(directory: &Path, bytes: u64) -> Result<(), BackupError> {
-    let failed = |e: nix::Error| BackupError::new(format!("{} cannot be used", directory.display())).because(e);
+    let failed = |e: nix::Error| {
+        BackupError::new(format!("{} cannot be used", directory.display())).hint("name another directory as backup.staging_dir").because(e)
+    };
     let system = nix::sys::statvfs::statvfs(directory).map_err(failed)?;
     let free = system.blocks_available().saturating_mul(system.fragment_size());
     if free < bytes {

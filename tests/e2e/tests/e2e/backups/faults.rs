@@ -28,8 +28,11 @@ async fn a_full_destination_is_told_of_and_leaves_nothing() {
     let good = kept.create().await;
     let directory = kept.directory.to_str().unwrap();
     // The mount is the program's own; what it left there is listed before it is gone.
-    let script = format!("mount -t tmpfs -o size=64k tmpfs '{directory}'\ncode=0; \"$PROGRAM\" backup create || code=$?\nls -A '{directory}'\nexit $code");
-    let full = kept.world.server.setup.run_in_own_mounts(&kept.world.home, &script).await.ends(1).says(&["No space left", "hint: free space"]);
+    let script = format!(
+        "mount -t tmpfs -o size=64k tmpfs '{directory}'\ncode=0; \"$PROGRAM\" backup create || code=$?\nls -A '{directory}'\nexit $code"
+    );
+    let full =
+        kept.world.server.setup.run_in_own_mounts(&kept.world.home, &script).await.ends(1).says(&["No space left", "hint: free space"]);
     assert_eq!(full.stdout, "", "nothing is left there");
     assert_eq!(kept.metric(&kept.world.server, "certctl_backup_failures_total{verb=\"create\"}").await, 1.0);
     assert!(kept.metric(&kept.world.server, "certctl_backup_last_success_timestamp_seconds").await > 0.0);
@@ -283,9 +286,14 @@ async fn of_two_at_once_one_is_refused_or_waits() {
     let port = silent.local_addr().unwrap().port();
     let mut setup = kept.world.server.setup.clone();
     setup.variables.remove("CERTCTL_BACKUP_DIRECTORY");
-    let setup = [("BUCKET", "bucket"), ("ENDPOINT", &format!("http://127.0.0.1:{port}")), ("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret")]
-        .iter()
-        .fold(setup, |setup, (name, value)| setup.with(&format!("CERTCTL_BACKUP_S3_{name}"), value));
+    let setup = [
+        ("BUCKET", "bucket"),
+        ("ENDPOINT", &format!("http://127.0.0.1:{port}")),
+        ("ACCESS_KEY_ID", "key"),
+        ("SECRET_ACCESS_KEY", "secret"),
+    ]
+    .iter()
+    .fold(setup, |setup, (name, value)| setup.with(&format!("CERTCTL_BACKUP_S3_{name}"), value));
     let program = product("certctl-server");
     let words = [program.to_str().unwrap(), "backup", "create"];
     let mut first = Process::start(&kept.world.home, "first", &words, nix::sys::signal::Signal::SIGKILL, |command| setup.apply(command));

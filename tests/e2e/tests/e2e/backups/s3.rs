@@ -3,7 +3,7 @@
 use certctl_testkit::{Engine, require_program, wait_until};
 
 use super::{Kept, age_pair};
-use crate::harness::{Bucket, Cut, Keeper, LONG, Wire, command, run};
+use crate::harness::{Bucket, Cut, Keeper, LONG, Wire, command, product, run};
 
 async fn life(engine: Engine, keeper: Keeper) {
     let mut kept = Kept::open(engine).await;
@@ -25,7 +25,10 @@ async fn life(engine: Engine, keeper: Keeper) {
     }
     kept.backup(&["verify"]).await.ends(1).says(&["age identity", "CERTCTL_BACKUP_IDENTITY_FILE"]);
     let (_, stranger) = age_pair(&kept.world.home, "stranger").await;
-    kept.backup_with(&[("CERTCTL_BACKUP_IDENTITY_FILE", stranger.to_str().unwrap())], &["verify"]).await.ends(1).says(&["none of the age identities"]);
+    kept.backup_with(&[("CERTCTL_BACKUP_IDENTITY_FILE", stranger.to_str().unwrap())], &["verify"])
+        .await
+        .ends(1)
+        .says(&["none of the age identities"]);
     kept.backup_with(&identity, &["verify", "--into-scratch"]).await.ok();
     // The program of age itself opens it.
     let sealed = kept.world.home.write("object.age", &object);
@@ -37,7 +40,12 @@ async fn life(engine: Engine, keeper: Keeper) {
     kept.create().await;
     let last = kept.create().await;
     assert_eq!(kept.backup(&["list", "--json"]).await.json()["backups"].as_array().unwrap().len(), 3);
-    let few = [("CERTCTL_BACKUP_KEEP_LAST", "1"), ("CERTCTL_BACKUP_KEEP_DAILY", "0"), ("CERTCTL_BACKUP_KEEP_WEEKLY", "0"), ("CERTCTL_BACKUP_KEEP_MONTHLY", "0")];
+    let few = [
+        ("CERTCTL_BACKUP_KEEP_LAST", "1"),
+        ("CERTCTL_BACKUP_KEEP_DAILY", "0"),
+        ("CERTCTL_BACKUP_KEEP_WEEKLY", "0"),
+        ("CERTCTL_BACKUP_KEEP_MONTHLY", "0"),
+    ];
     kept.backup_with(&few, &["prune", "--dry-run"]).await.ok();
     assert_eq!(bucket.objects().await.len(), 6);
     kept.backup_with(&few, &["prune"]).await.ok();
@@ -94,3 +102,47 @@ async fn a_wire_that_is_cut_in_an_upload_costs_a_try_and_one_that_stays_cut_leav
     assert_eq!(bucket.objects().await.len(), 2, "only the first is there");
     assert!(kept.metric(&kept.world.server, "certctl_backup_failures_total{verb=\"create\"}").await > 0.0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_killed_is_no_object() {
+    let mut kept = Kept::open(Engine::Postgres).await;
+    let bucket = Bucket::open(&kept.world.home, Keeper::Moto).await;
+    kept.goes_to(&bucket);
+    for point in ["backup.writing", "backup.written"] {
+        let dead = kept.backup_with(&[("FAULT_AT", point)], &["create", "--wait", "1m"]).await;
+        assert_eq!(dead.code, None, "{point}: {dead:?}");
+        assert!(bucket.objects().await.is_empty(), "{point}");
+    }
+    kept.backup(&["create", "--wait", "1m"]).await.ok();
+    kept.backup(&["verify"]).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_of_many_parts_goes_through_little_memory() {
+    let mut kept = Kept::open(Engine::Postgres).await;
+    // 160 MB that do not become much smaller.
+    let mut psql = command(&kept.world.home, require_program("psql"));
+    let fill = "INSERT INTO meta (name, value) SELECT 'filler ' || n, string_agg(md5(random()::text || n), '') \
+                FROM generate_series(1, 520) n, generate_series(1, 10000) m GROUP BY n";
+    run(psql.args(["-v", "ON_ERROR_STOP=1", "-c", fill, kept.world.database.as_ref().unwrap().url()])).await.ok();
+    let bucket = Bucket::open(&kept.world.home, Keeper::S3sFs).await;
+    kept.goes_to(&bucket);
+    let setup = kept.world.server.setup.clone();
+    let mut peaks = Vec::new();
+    for words in [["create", "--json"].as_slice(), &["verify"]] {
+        let mut python = command(&kept.world.home, require_program("python3"));
+        setup.apply(&mut python);
+        python.args(["-c", PEAK, product("certctl-server").to_str().unwrap(), "backup"]).args(words);
+        let ran = run(&mut python).await.ok();
+        peaks.push(ran.lines().last().unwrap().parse::<u64>().unwrap() * 1024);
+    }
+    let listed = setup.run(&kept.world.home, &["backup", "list", "--json"]).await.json();
+    let size = listed["backups"][0]["size_bytes"].as_u64().unwrap();
+    assert!(peaks.iter().all(|peak| *peak < size), "{peaks:?} bytes of memory for an archive of {size} bytes");
+}
+
+/// Runs a program and prints how much memory it or its children had in use at most, in KiB.
+const PEAK: &str = "import resource, subprocess, sys\n\
+    ended = subprocess.run(sys.argv[1:])\n\
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n\
+    sys.exit(ended.returncode)";

@@ -80,7 +80,11 @@ async fn send(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, answers: &JoinHan
         if dead {
             return;
         }
-        let cut = if is_upload { next.fetch_update(Ordering::AcqRel, Ordering::Acquire, |cut| Some(if cut == Cut::ForGood as u8 { cut } else { 0 })).unwrap() } else { 0 };
+        let cut = if is_upload {
+            next.fetch_update(Ordering::AcqRel, Ordering::Acquire, |cut| Some(if cut == Cut::ForGood as u8 { cut } else { 0 })).unwrap()
+        } else {
+            0
+        };
         let sent = if cut == Cut::Upload as u8 || cut == Cut::ForGood as u8 { length / 2 } else { length };
         if cut == Cut::Answer as u8 {
             answers.abort();
