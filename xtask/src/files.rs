@@ -23,3 +23,13 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), Failure> {
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| Failure::new(format!("cannot read {}", path.display())).because(error))
 }
+
+/// Makes `link` a symbolic link to `target`, in place of whatever was there.
+pub(crate) fn link(target: &Path, link: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::new(format!("cannot link {}", link.display())).because(error);
+    make_dir(link.parent().unwrap_or(link))?;
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(link).map_err(failed)?;
+    }
+    std::os::unix::fs::symlink(target, link).map_err(failed)
+}
