@@ -2,6 +2,7 @@
 
 mod drill;
 mod faults;
+mod runbook;
 mod s3;
 
 use std::path::PathBuf;
