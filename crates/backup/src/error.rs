@@ -48,13 +48,16 @@ impl BackupError {
         self.hint.as_deref()
     }
 
-    /// The whole chain in one line.
+    /// The whole chain in one line; what a cause repeats of the one above it is said once.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut text = self.message.clone();
         let mut below = self.source();
         while let Some(error) = below {
-            text.push_str(&format!(": {error}"));
+            let said = error.to_string();
+            if !text.contains(&said) {
+                text.push_str(&format!(": {said}"));
+            }
             below = error.source();
         }
         text

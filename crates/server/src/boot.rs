@@ -349,11 +349,19 @@ pub(crate) fn process_name() -> String {
     format!("{}.{}.{}", host_name(), std::process::id(), SystemClock.now().unix_micros())
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line; what a cause repeats of the one above it is said once.
 #[must_use]
 pub fn chain(error: &BootError) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut text = error.to_string();
+    let mut below = std::error::Error::source(error);
+    while let Some(cause) = below {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
+        below = cause.source();
+    }
+    text
 }
 
 /// Makes the first administrator of a fresh installation: its key is printed once and kept where only the owner reads it.

@@ -115,3 +115,77 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use certctl_backup::ArchiveName;
+    use certctl_backup::name::Engine;
+    use certctl_backup::retention::Fate;
+    use certctl_domain::time::Timestamp;
+
+    use super::super::verify::Restored;
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn name(day: u32, encryption: Option<&str>) -> ArchiveName {
+        ArchiveName::new("a1b2c3d4", Engine::Postgres, at(&format!("2026-11-{day}T02:15:00.5Z")), encryption)
+    }
+
+    fn manifest(name: &ArchiveName, recipients: &[&str]) -> Manifest {
+        Manifest {
+            format: 1,
+            archive: name.as_str().to_owned(),
+            installation: name.installation().to_owned(),
+            engine: Engine::Postgres,
+            created_at: name.began(),
+            program: "0.1.0".to_owned(),
+            tool: "pg_dump (PostgreSQL) 15.18".to_owned(),
+            schema: 6,
+            size_bytes: 123_456,
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
+            content_bytes: 123_000,
+            recipients: recipients.iter().map(ToString::to_string).collect(),
+            encryption_keys: std::collections::BTreeMap::from([("9cff7bf4".to_owned(), 3)]),
+            tables: std::collections::BTreeMap::from([("certificates".to_owned(), 2), ("jobs".to_owned(), 5)]),
+        }
+    }
+
+    fn found() -> Vec<Found> {
+        let (one, two) = (name(25, Some("age")), name(24, None));
+        let whole = State::Whole(Box::new(manifest(&one, &["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"])));
+        vec![
+            Found { name: one, size: Some(123_456), state: whole },
+            Found { name: two, size: Some(17), state: State::Broken("it has no manifest".to_owned()) },
+        ]
+    }
+
+    #[test]
+    fn people_are_told_in_a_few_lines() {
+        let one = name(25, None);
+        let made = manifest(&one, &[]);
+        let verified = Verified { manifest: made.clone(), restored: Some(Restored { audit_events: 12, schema: 7 }) };
+        let fates = vec![
+            Fate { name: one.as_str().to_owned(), reasons: vec!["newest", "daily"] },
+            Fate { name: name(24, None).as_str().to_owned(), reasons: Vec::new() },
+        ];
+        let pruned = Pruned { fates, proven: made.clone(), freed: 17 };
+        let texts = [
+            created_text(&made),
+            list_text("/srv/backups", &found()),
+            list_text("s3://bucket/prefix", &[]),
+            verified_text(&verified),
+            restored_text(&made),
+            pruned_text(&pruned),
+        ];
+        insta::assert_snapshot!(texts.join("\n---\n"));
+        insta::assert_json_snapshot!("pruned_for_scripts", pruned_json(&pruned));
+    }
+
+    #[test]
+    fn scripts_are_told_everything() {
+        insta::assert_json_snapshot!(list_json("/srv/backups", &found()));
+    }
+}

@@ -119,6 +119,13 @@ fn backup_goes_to_one_place(backup: &BackupSettings) -> Vec<ConfigError> {
             "leave one of them out",
         ));
     }
+    if backup.s3_sts_endpoint.as_ref().is_some_and(|url| url.as_url().scheme() != "https") {
+        errors.push(conflict(
+            "backup.s3_sts_endpoint",
+            "`backup.s3_sts_endpoint` does not begin with https://, so the token and the keys would cross the network in clear",
+            "write it with https://; backup.s3_ca_file names a CA of your own",
+        ));
+    }
     if backup.s3_kms_key_id.is_some() && backup.s3_encryption != Some(super::choice::BucketEncryption::Kms) {
         errors.push(conflict(
             "backup.s3_kms_key_id",

@@ -198,7 +198,7 @@ settings! {
         /// Whether the bucket's name stands in the path (`https://endpoint/bucket/`) or before the host. By default in the path when
         /// `backup.s3_endpoint` is set, and before the host at Amazon's.
         s3_path_style: Option<bool>, "CERTCTL_BACKUP_S3_PATH_STYLE", Unset;
-        /// PEM file with CA certificates to trust for `backup.s3_endpoint`, beside those of the system.
+        /// PEM file with CA certificates to trust for `backup.s3_endpoint` and `backup.s3_sts_endpoint`, beside those of the system.
         s3_ca_file: Option<PathBuf>, "CERTCTL_BACKUP_S3_CA_FILE", Unset;
         /// Id of an access key. Without a key and without a role, the role of the machine is asked of its metadata service.
         s3_access_key_id: Option<Word>, "CERTCTL_BACKUP_S3_ACCESS_KEY_ID", Unset;
@@ -210,7 +210,7 @@ settings! {
         s3_role_arn: Option<Word>, "CERTCTL_BACKUP_S3_ROLE_ARN", Unset;
         /// File with the token for `backup.s3_role_arn`; somebody else keeps it fresh.
         s3_web_identity_token_file: Option<PathBuf>, "CERTCTL_BACKUP_S3_WEB_IDENTITY_TOKEN_FILE", Unset;
-        /// Where roles are taken on, when that is not the region's own place.
+        /// Where roles are taken on, over https, when that is not the region's own place.
         s3_sts_endpoint: Option<EndpointUrl>, "CERTCTL_BACKUP_S3_STS_ENDPOINT", Unset;
         /// How the bucket's side encrypts: `AES256` or `aws:kms`. By default as the bucket does by itself.
         s3_encryption: Option<BucketEncryption>, "CERTCTL_BACKUP_S3_ENCRYPTION", Unset;

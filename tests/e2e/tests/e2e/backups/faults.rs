@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::{Kept, age_pair};
-use crate::harness::{LONG, Process, Server, Setup, command, free_port, product, read, run, write};
+use crate::harness::{LONG, Process, Server, Setup, command, free_port, product, read, run, write, write_script};
 
 const FAULT: &str = "FAULT_AT";
 const ONE: [(&str, &str); 4] = [
@@ -346,4 +346,19 @@ async fn settings_that_do_not_fit_are_told_of_and_others_do_not_matter() {
     other.run(&home, &["backup", "create"]).await.ends(1).says(&["there is no database"]);
     write(&directory.join("notes.txt"), "not ours");
     assert!(other.run(&home, &["backup", "list"]).await.ok().contains("no backup"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pg_dump_that_is_older_than_the_server_is_refused_before_it_starts() {
+    let kept = Kept::open(Engine::Postgres).await;
+    let folder = kept.world.home.join("old");
+    std::fs::create_dir(&folder).unwrap();
+    let started = kept.world.home.join("started");
+    let script = format!("[ \"$1\" = --version ] && echo 'pg_dump (PostgreSQL) 14.9' && exit 0\ntouch '{}'", started.display());
+    for name in ["pg_dump", "pg_restore"] {
+        write_script(&folder.join(name), &script);
+    }
+    let old = [("CERTCTL_BACKUP_POSTGRES_BIN", folder.to_str().unwrap())];
+    kept.backup_with(&old, &["create"]).await.ends(1).says(&["older pg_dump", "14", "postgresql-client-"]);
+    assert!(kept.names().is_empty() && !started.exists());
 }

@@ -23,7 +23,12 @@ pub(crate) struct Kept {
 impl Kept {
     /// Starts it.
     pub(crate) async fn open(engine: Engine) -> Self {
-        let mut world = World::open(engine).await;
+        Self::with(engine, |setup| setup).await
+    }
+
+    /// Starts it with further settings of the server.
+    pub(crate) async fn with(engine: Engine, change: impl FnOnce(Setup) -> Setup) -> Self {
+        let mut world = World::with(engine, change).await;
         let directory = world.home.join("backups");
         std::fs::create_dir(&directory).unwrap();
         let variables = &mut world.server.setup.variables;

@@ -19,7 +19,7 @@ fn blocks(page: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_of_the_runbook_works_as_it_stands() {
-    let mut kept = Kept::open(Engine::Postgres).await;
+    let kept = Kept::open(Engine::Postgres).await;
     kept.world.cli.run(&["certs", "request", "--name", "web", "--san", "web.example.test"]).await.ok();
     let (recipient, identity) = age_pair(&kept.world.home, "ours").await;
     let url = kept.world.database.as_ref().unwrap().url().to_owned();

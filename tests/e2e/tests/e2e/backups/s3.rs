@@ -3,7 +3,7 @@
 use certctl_testkit::{Engine, require_program, wait_until};
 
 use super::{Kept, age_pair};
-use crate::harness::{Bucket, Cut, Keeper, LONG, Wire, command, product, run};
+use crate::harness::{Bucket, Cut, Haproxy, Keeper, LONG, Wire, command, product, run};
 
 async fn life(engine: Engine, keeper: Keeper) {
     let mut kept = Kept::open(engine).await;
@@ -139,6 +139,51 @@ async fn an_archive_of_many_parts_goes_through_little_memory() {
     let listed = setup.run(&kept.world.home, &["backup", "list", "--json"]).await.json();
     let size = listed["backups"][0]["size_bytes"].as_u64().unwrap();
     assert!(peaks.iter().all(|peak| *peak < size), "{peaks:?} bytes of memory for an archive of {size} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_behind_tls_is_reached_with_its_own_ca_and_encrypts_what_it_is_given() {
+    let mut kept = Kept::open(Engine::Sqlite).await;
+    let bucket = Bucket::open(&kept.world.home, Keeper::Moto).await;
+    let front = Haproxy::before(&kept.world.home, bucket.port, "").await;
+    kept.goes_to(&bucket);
+    let endpoint = format!("https://localhost:{}", front.port);
+    kept.world.server.setup =
+        kept.world.server.setup.clone().with("CERTCTL_BACKUP_S3_ENDPOINT", &endpoint).with("CERTCTL_BACKUP_S3_ENCRYPTION", "AES256");
+    kept.backup(&["create"]).await.ends(1).says(&["s3://certctl-backups"]);
+    assert!(bucket.objects().await.is_empty());
+    let ca = front.certificate();
+    kept.world.server.setup.variables.insert("CERTCTL_BACKUP_S3_CA_FILE".to_owned(), ca.to_str().unwrap().to_owned());
+    let made = kept.create().await;
+    let header = bucket.header(made["archive"].as_str().unwrap(), "x-amz-server-side-encryption").await;
+    assert_eq!(header.as_deref(), Some("AES256"));
+    kept.backup(&["verify"]).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_is_taken_on_with_a_web_identity() {
+    let mut kept = Kept::open(Engine::Sqlite).await;
+    let bucket = Bucket::open(&kept.world.home, Keeper::Moto).await;
+    kept.goes_to(&bucket);
+    // moto tells its services apart by a signature, which who takes on a role does not have yet.
+    let rule = "http-request set-header Authorization \"AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/sts/aws4_request, SignedHeaders=host, Signature=0\"";
+    let front = Haproxy::before(&kept.world.home, bucket.port, rule).await;
+    let token = kept.world.home.write("token", "a.projected.service-account-token");
+    let mut setup = kept.world.server.setup.clone();
+    for name in ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY"] {
+        setup.variables.remove(&format!("CERTCTL_BACKUP_S3_{name}"));
+    }
+    kept.world.server.setup = setup
+        .with("CERTCTL_BACKUP_S3_ROLE_ARN", "arn:aws:iam::123456789012:role/certctl-backup")
+        .with("CERTCTL_BACKUP_S3_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap())
+        .with("CERTCTL_BACKUP_S3_STS_ENDPOINT", &format!("https://localhost:{}", front.port))
+        .with("CERTCTL_BACKUP_S3_CA_FILE", front.certificate().to_str().unwrap());
+    let clear = [("CERTCTL_BACKUP_S3_STS_ENDPOINT", "http://sts.example.test")];
+    kept.backup_with(&clear, &["create"]).await.ends(2).says(&["backup.s3_sts_endpoint", "https://"]);
+    kept.create().await;
+    assert_eq!(bucket.objects().await.len(), 2);
+    std::fs::remove_file(&token).unwrap();
+    kept.backup(&["create"]).await.ends(1).says(&["s3://certctl-backups"]);
 }
 
 /// Runs a program and prints how much memory it or its children had in use at most, in KiB.

@@ -86,6 +86,13 @@ impl Bucket {
         names
     }
 
+    /// A header field of an object of moto's.
+    pub(crate) async fn header(&self, name: &str, field: &str) -> Option<String> {
+        let url = format!("http://127.0.0.1:{}/{NAME}/certctl/test/{name}", self.port);
+        let reply = reqwest::Client::new().head(url).send().await.unwrap().error_for_status().unwrap();
+        reply.headers().get(field).map(|value| value.to_str().unwrap().to_owned())
+    }
+
     /// The bytes of an object.
     pub(crate) async fn object(&self, name: &str) -> Vec<u8> {
         match self.keeper {
