@@ -1,5 +1,6 @@
 //! What backups need of the database.
 
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use certctl_store::backup::{self, Done, Run, Snapshot, Verb};
@@ -37,7 +38,7 @@ both_databases! {
     }
 
     async fn rows_are_counted_for_every_table(store: TestStore) {
-        insert(&*store, &team("t-one", "one")).await.unwrap();
+        insert(&store, &team("t-one", "one")).await.unwrap();
         let content = backup::look(store.db()).await.unwrap();
         assert_eq!((content.tables["teams"], content.tables["owners"], content.schema), (1, 0, migrate::known()));
         assert!(content.tables.contains_key("_sqlx_migrations") && content.keys.is_empty());
@@ -52,11 +53,11 @@ async fn a_copy_of_sqlite_is_of_one_moment_and_needs_no_journal() {
     let store = TestStore::open(Engine::Sqlite).await;
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("it's a copy.db");
-    insert(&*store, &team("t-one", "one")).await.unwrap();
+    insert(&store, &team("t-one", "one")).await.unwrap();
     let copied = async { backup::copy(store.db(), &to).await.unwrap() };
     let written = async {
         for n in 0..50 {
-            insert(&*store, &team(&format!("t-more-{n}"), &format!("more {n}"))).await.unwrap();
+            insert(&store, &team(&format!("t-more-{n}"), &format!("more {n}"))).await.unwrap();
         }
     };
     tokio::join!(copied, written);
@@ -70,10 +71,8 @@ async fn a_copy_of_sqlite_is_of_one_moment_and_needs_no_journal() {
     copy.db().close().await;
     assert!(matches!(backup::copy(store.db(), &to).await, Err(StoreError::Database(_))), "it is there already");
 
-    let mut bytes = std::fs::read(&to).unwrap();
-    let half = bytes.len() / 2;
-    bytes[half..half + 4096].fill(0xA5);
-    std::fs::write(&to, bytes).unwrap();
+    let file = std::fs::File::options().write(true).open(&to).unwrap();
+    file.write_all_at(&[0xA5; 4096], to.metadata().unwrap().len() / 2).unwrap();
     let copy = TestStore::connect(&format!("sqlite://{}", to.display())).await;
     assert!(!matches!(backup::damage(copy.db()).await, Ok(None)));
 }
@@ -81,9 +80,9 @@ async fn a_copy_of_sqlite_is_of_one_moment_and_needs_no_journal() {
 #[tokio::test]
 async fn a_snapshot_of_postgres_sees_nothing_that_came_later() {
     let store = TestStore::open(Engine::Postgres).await;
-    insert(&*store, &team("t-one", "one")).await.unwrap();
+    insert(&store, &team("t-one", "one")).await.unwrap();
     let mut snapshot = Snapshot::take(store.db()).await.unwrap();
-    insert(&*store, &team("t-two", "two")).await.unwrap();
+    insert(&store, &team("t-two", "two")).await.unwrap();
     let content = snapshot.look().await.unwrap();
     assert_eq!((content.tables["teams"], content.schema), (1, migrate::known()));
     assert!(!snapshot.id().is_empty());
