@@ -154,6 +154,10 @@ fn choose(place: &Place, which: &Which) -> Result<Manifest, BackupError> {
         Which::Latest => {
             let all = place.archives(None)?;
             let whole: Vec<&Manifest> = all.iter().filter_map(certctl_backup::place::Found::manifest).collect();
+            if let Some(ahead) = whole.iter().find(|one| one.created_at > now().saturating_add(time::Duration::HOUR)) {
+                return Err(BackupError::new(format!("{} is dated after now, so which one is the latest is doubtful", ahead.archive))
+                    .hint("name the one that is meant; look at the clock, and remove that one if its date is wrong"));
+            }
             let first = whole.first().ok_or_else(|| BackupError::new(format!("there is no whole backup in {}", place.describe())))?;
             if let Some(other) = whole.iter().find(|one| one.installation != first.installation) {
                 let two = format!(
@@ -221,11 +225,13 @@ impl Lock {
         }
     }
 
-    async fn release(self) -> Result<(), BootError> {
+    /// Gives it back. Where that fails it ends by itself a few seconds later.
+    async fn release(self) {
         let Self { store, lease, mut _renewing } = self;
         _renewing.shutdown().await;
-        leases::release(&store, &lease, SystemClock.now()).await?;
-        Ok(())
+        if let Err(error) = leases::release(&store, &lease, SystemClock.now()).await {
+            tracing::warn!(error = boot::chain(&error.into()), "the lease for backups could not be given back");
+        }
     }
 }
 

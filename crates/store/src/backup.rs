@@ -171,7 +171,7 @@ pub async fn count_rows(db: &Db) -> Result<BTreeMap<String, i64>, StoreError> {
     Ok(tables)
 }
 
-/// Whether nothing was ever put into it: no table, no view, no sequence.
+/// Whether nothing was ever put into it: no table, no view, no sequence, but for those of extensions.
 ///
 /// # Errors
 /// When the database fails.
@@ -180,7 +180,8 @@ pub async fn is_empty(db: &Db) -> Result<bool, StoreError> {
         Db::Sqlite { .. } => "SELECT count(*) AS n FROM sqlite_master",
         Db::Postgres(_) => {
             "SELECT count(*) AS n FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%' AND n.nspname NOT LIKE 'pg_temp%'"
+             WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%' AND n.nspname NOT LIKE 'pg_temp%'
+               AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"
         }
     };
     db.fetch_optional(sql(statement)).await?.map_or(Ok(true), |row| Ok(row.int("n")? == 0))

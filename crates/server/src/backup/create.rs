@@ -38,7 +38,7 @@ pub async fn create(settings: &BackupOnly, wait: Duration) -> Result<Manifest, B
     };
     let made = made.map(|(_, manifest)| manifest);
     note(&store, Verb::Create, began, made.as_ref()).await;
-    lock.release().await?;
+    lock.release().await;
     store.db().close().await;
     made
 }

@@ -55,7 +55,7 @@ pub async fn prune(settings: &BackupOnly, wait: Duration, mode: Mode) -> Result<
     if mode == Mode::ForReal {
         note(&store, Verb::Prune, began, pruned.as_ref().map(|pruned| &pruned.proven)).await;
     }
-    lock.release().await?;
+    lock.release().await;
     store.db().close().await;
     pruned
 }
