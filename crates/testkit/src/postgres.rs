@@ -85,6 +85,25 @@ impl OwnCluster {
         url_at(&self.server.home, "postgres")
     }
 
+    /// From now on who connects as the role of the tests needs this password.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn require_password(&self, password: &str) {
+        self.try_require_password(password).unwrap_or_else(|error| panic!("a password cannot be required: {error}"));
+    }
+
+    fn try_require_password(&self, password: &str) -> Result<(), Failure> {
+        let alter = format!("ALTER ROLE {ROLE} PASSWORD '{}'", password.replace('\'', "''"));
+        let mut psql = self.server.command(&self.server.programs.join("psql"));
+        run(psql.args(["--username=postgres", "--dbname=postgres", "--command", &alter, "--host"]).arg(socket_folder(&self.server.home)))?;
+        let rules = self.server.data().join("pg_hba.conf");
+        let before = std::fs::read_to_string(&rules)?;
+        let mut file = OpenOptions::new().write(true).truncate(true).open(&rules)?;
+        write!(file, "local all {ROLE} scram-sha-256\n{before}")?;
+        run(self.server.control("reload").arg("--silent"))
+    }
+
     /// Stops it as a machine that is switched off would: nobody is asked to finish.
     ///
     /// # Panics

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use certctl_testkit::{Engine, require_program, wait_until};
+use certctl_testkit::{Engine, OwnCluster, require_program, wait_until};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::{Kept, age_pair};
-use crate::harness::{LONG, Process, Server, Setup, command, free_port, product, read, run, write, write_script};
+use crate::harness::{Home, LONG, Process, Server, Setup, command, free_port, product, read, run, write, write_script};
 
 const FAULT: &str = "FAULT_AT";
 const ONE: [(&str, &str); 4] = [
@@ -363,4 +363,25 @@ async fn a_pg_dump_that_is_older_than_the_server_is_refused_before_it_starts() {
     let old = [("CERTCTL_BACKUP_POSTGRES_BIN", folder.to_str().unwrap())];
     kept.backup_with(&old, &["create"]).await.ends(1).says(&["older pg_dump", "14", "postgresql-client-"]);
     assert!(kept.names().is_empty() && !started.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_with_every_awkward_character_reaches_postgres_and_nobody_else() {
+    const PASSWORD: &str = "a/b+c@d:e%f?g#h'i j-and-long-enough";
+    let cluster = OwnCluster::start();
+    let url = cluster.url();
+    cluster.require_password(PASSWORD);
+    let home = std::sync::Arc::new(Home::new());
+    home.plant(PASSWORD);
+    let (directory, password) = (home.join("backups"), home.write("password", PASSWORD));
+    std::fs::create_dir(&directory).unwrap();
+    let setup = Setup::plain(&home, "server").with_postgres(&url).with("CERTCTL_BACKUP_DIRECTORY", directory.to_str().unwrap());
+    setup.run(&home, &["backup", "create"]).await.ends(1);
+    let setup = setup.with("CERTCTL_DATABASE_PASSWORD_FILE", password.to_str().unwrap());
+    let server = Server::start(&home, setup.clone()).await;
+    for words in [["create"].as_slice(), &["verify", "--into-scratch"]] {
+        let ran = setup.run(&home, &[&["backup"], words].concat()).await.ends(0);
+        assert!(!ran.stdout.contains(PASSWORD) && !ran.stderr.contains(PASSWORD), "{ran:?}");
+    }
+    drop(server);
 }
