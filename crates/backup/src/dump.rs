@@ -117,7 +117,7 @@ impl Programs {
         let mut pg_dump = command(self.folder.join("pg_dump"));
         pg_dump.args(["--format=custom", "--no-owner", "--no-acl", "--no-password"]).arg(format!("--snapshot={snapshot}"));
         database.apply(&mut pg_dump);
-        let mut running = Running::start("pg_dump", pg_dump.stdin(Stdio::null()))?;
+        let mut running = Running::start("pg_dump", pg_dump.stdin(Stdio::null()).stdout(Stdio::piped()))?;
         let output =
             running.child.as_mut().and_then(|child| child.stdout.take()).ok_or_else(|| BackupError::new("pg_dump has no output"))?;
         Ok(Dump { running, output: Box::new(output) })
@@ -129,7 +129,10 @@ impl Programs {
     /// When the program cannot be started.
     pub fn read(&self) -> Result<Reading, BackupError> {
         let mut pg_restore = command(self.folder.join("pg_restore"));
-        let mut running = Running::start("pg_restore", pg_restore.args(["--no-owner", "--no-acl", "-f", "-"]).stdin(Stdio::piped()))?;
+        let mut running = Running::start(
+            "pg_restore",
+            pg_restore.args(["--no-owner", "--no-acl", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()),
+        )?;
         let no_pipe = || BackupError::new("pg_restore has no pipes");
         let child = running.child.as_mut().ok_or_else(no_pipe)?;
         let (input, output) = (child.stdin.take(), child.stdout.take().ok_or_else(no_pipe)?);
@@ -144,7 +147,7 @@ impl Programs {
         let mut pg_restore = command(self.folder.join("pg_restore"));
         pg_restore.args(["--single-transaction", "--exit-on-error", "--no-owner", "--no-acl", "--no-password"]);
         database.apply(&mut pg_restore);
-        let mut running = Running::start("pg_restore", pg_restore.stdin(Stdio::piped()))?;
+        let mut running = Running::start("pg_restore", pg_restore.stdin(Stdio::piped()).stdout(Stdio::null()))?;
         let input = running.child.as_mut().and_then(|child| child.stdin.take());
         Ok(Restoring { running, input })
     }
@@ -270,7 +273,7 @@ fn feed(input: &mut Option<ChildStdin>, running: &mut Running, bytes: &[u8]) -> 
 
 impl Running {
     fn start(name: &'static str, command: &mut Command) -> Result<Self, BackupError> {
-        let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let spawned = command.stderr(Stdio::piped()).spawn();
         let mut child = spawned.map_err(|e| BackupError::from_io(&format!("{name} cannot be started"), e))?;
         let said = child.stderr.take().map(|stderr| thread::spawn(move || last_words(stderr)));
         Ok(Self { name, child: Some(child), said })

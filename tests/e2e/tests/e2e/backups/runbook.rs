@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use certctl_testkit::{Engine, require_program};
 
 use super::{Kept, age_pair};
-use crate::harness::{command, product, read, run};
+use crate::harness::{Home, Setup, command, product, read, run};
 
 fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
@@ -13,7 +13,13 @@ fn in_repository(path: &str) -> PathBuf {
 
 /// The blocks of shell commands of a page, in order.
 fn blocks(page: &str) -> Vec<String> {
-    let parts = page.split("\n```sh\n").skip(1);
+    blocks_of(page, "sh")
+}
+
+/// The blocks of a page in a language, in order.
+fn blocks_of(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("\n```{language}\n");
+    let parts = page.split(fence.as_str()).skip(1);
     parts.map(|rest| rest.split_once("\n```").unwrap_or_else(|| panic!("a block does not end: {rest}")).0.to_owned()).collect()
 }
 
@@ -31,9 +37,11 @@ async fn every_command_of_the_runbook_works_as_it_stands() {
     let mut psql = command(&kept.world.home, require_program("psql"));
     run(psql.args([&url, "-c", "DROP DATABASE IF EXISTS certctl_restored"])).await.ok();
     let folder = product("certctl-server").parent().unwrap().to_str().unwrap().to_owned();
-    let blocks = blocks(&read(&in_repository("docs/operator/runbooks/postgres-backup.md")));
-    assert_eq!(blocks.len(), 8);
-    for block in blocks {
+    let runbook = blocks(&read(&in_repository("docs/operator/runbooks/postgres-backup.md")));
+    assert_eq!(runbook.len(), 8);
+    // Of the guide, what does not need an init system.
+    let guide = blocks(&read(&in_repository("docs/operator/backup.md"))).into_iter().filter(|block| !block.contains("systemctl"));
+    for block in runbook.into_iter().chain(guide) {
         let mut shell = command(&kept.world.home, require_program("bash"));
         setup.apply(&mut shell);
         shell.env("RESTORED_URL", &restored).args(["-euo", "pipefail", "-c", &format!("PATH='{folder}':\"$PATH\"\n{block}")]);
@@ -45,6 +53,19 @@ async fn every_command_of_the_runbook_works_as_it_stands() {
         }
     }
     assert_eq!(kept.world.cli.json(&["audit", "verify"]).await["intact"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_settings_of_the_guide_are_settings() {
+    let home = std::sync::Arc::new(Home::new());
+    let key = home.write("backup.key", "not a key, but as good as one here");
+    let examples = blocks_of(&read(&in_repository("docs/operator/backup.md")), "toml");
+    assert_eq!(examples.len(), 2);
+    for (number, example) in examples.into_iter().enumerate() {
+        let file = home.write(&format!("{number}.toml"), example.replace("/etc/certctl/backup.key", key.to_str().unwrap()));
+        let setup = Setup::plain(&home, "server");
+        setup.run(&home, &["--config", file.to_str().unwrap(), "config", "check"]).await.ok();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
