@@ -385,3 +385,33 @@ async fn a_password_with_every_awkward_character_reaches_postgres_and_nobody_els
     }
     drop(server);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pg_dump_that_breaks_off_or_lies_is_never_a_backup() {
+    let kept = Kept::open(Engine::Postgres).await;
+    let (dump, restore) = (require_program("pg_dump"), require_program("pg_restore"));
+    let (dump, version) = (dump.display(), "[ \"$1\" = --version ] && exec");
+    for (name, script, said) in [
+        (
+            "failing",
+            format!("{version} {dump} --version\n{dump} \"$@\" | head -c 20000\necho 'connection lost' >&2\nexit 1"),
+            "connection lost",
+        ),
+        ("cutting", format!("{version} {dump} --version\n{dump} \"$@\" | head -c 20000"), "the dump cannot be read"),
+        ("emptying", format!("{version} {dump} --version\nexit 0"), "the dump cannot be read"),
+        // More of it than any pipe holds, after which nobody reads on.
+        ("babbling", format!("{version} {dump} --version\nyes | head -c 9000000"), "the dump cannot be read"),
+        (
+            "forgetting",
+            format!("{version} {dump} --version\nexec {dump} \"$@\" --exclude-table-data=jobs --exclude-table-data=audit_events"),
+            "rows instead of",
+        ),
+    ] {
+        let folder = kept.world.home.join(name);
+        write_script(&folder.join("pg_dump"), &script);
+        std::os::unix::fs::symlink(&restore, folder.join("pg_restore")).unwrap();
+        kept.backup_with(&[("CERTCTL_BACKUP_POSTGRES_BIN", folder.to_str().unwrap())], &["create"]).await.ends(1).says(&[said]);
+        assert!(kept.names().is_empty(), "{name}: {:?}", kept.names());
+    }
+    kept.create().await;
+}
