@@ -152,9 +152,16 @@ pub async fn record(store: &Store, done: &Done<'_>, now: Timestamp) -> Result<()
 /// # Errors
 /// When the database fails.
 pub async fn last_run(db: &Db, verb: Verb) -> Result<Run, StoreError> {
-    let statement = sql("SELECT succeeded_at, archive, size_bytes, duration_ms, failed_at, failure FROM backup_runs WHERE verb = $1");
-    let row = db.fetch_optional(statement.bind(verb.as_str())).await?;
-    row.map_or_else(|| Ok(Run::default()), |row| read(&row))
+    Ok(last_runs(db).await?.remove(verb.as_str()).unwrap_or_default())
+}
+
+/// What became of every verb the last time, by the verb's word.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_runs(db: &Db) -> Result<BTreeMap<String, Run>, StoreError> {
+    let statement = sql("SELECT verb, succeeded_at, archive, size_bytes, duration_ms, failed_at, failure FROM backup_runs");
+    db.fetch_all(statement).await?.iter().map(|row| Ok((row.text("verb")?, read(row)?))).collect()
 }
 
 /// The rows of every table, as of now.
