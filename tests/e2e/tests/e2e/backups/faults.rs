@@ -415,3 +415,17 @@ async fn a_pg_dump_that_breaks_off_or_lies_is_never_a_backup() {
     }
     kept.create().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prune_that_is_killed_leaves_nothing_that_looks_whole_and_goes_on_later() {
+    let kept = Kept::open(Engine::Sqlite).await;
+    let old = archive(&kept.create().await);
+    let new = archive(&kept.create().await);
+    let dead = kept.backup_with(&[ONE.as_slice(), &[(FAULT, "prune.half")]].concat(), &["prune"]).await;
+    assert_eq!(dead.code, None, "{dead:?}");
+    assert_eq!(kept.names(), [old.clone(), new.clone(), format!("{new}.manifest.json")]);
+    kept.backup(&["verify", &old]).await.ends(1).says(&[&old]);
+    assert!(kept.backup(&["verify"]).await.ok().contains(&new));
+    kept.backup_with(&ONE, &["prune", "--wait", "1m"]).await.ok();
+    assert_eq!(kept.names(), [new.clone(), format!("{new}.manifest.json")]);
+}
