@@ -41,3 +41,13 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// Makes `link` a symbolic link to `target`, in place of whatever was there.
+pub(crate) fn link(target: &Path, link: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::new(format!("cannot link {}", link.display())).because(error);
+    make_dir(link.parent().unwrap_or(link))?;
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(link).map_err(failed)?;
+    }
+    std::os::unix::fs::symlink(target, link).map_err(failed)
+}

@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: brings what the tests and the demo need onto a Debian machine, says what it does, and does nothing twice.
 
 mod apt;
+mod elsewhere;
 mod golang;
 mod needs;
 
@@ -10,6 +11,7 @@ use std::time::Instant;
 use crate::failure::Failure;
 use crate::say;
 
+use self::elsewhere::Packaged;
 use self::golang::Module;
 use self::needs::Need;
 
@@ -29,7 +31,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let missing: Vec<&Need> = needs::ALL.iter().filter(|need| report(need).is_none()).collect();
     let tools = tools_dir()?;
     let unbuilt: Vec<&Module> = golang::ALL.iter().filter(|built| report_built(built, &tools).is_none()).collect();
-    if missing.is_empty() && unbuilt.is_empty() {
+    let absent: Vec<&Packaged> = elsewhere::ALL.iter().filter(|packaged| report_packaged(packaged, &tools).is_none()).collect();
+    if missing.is_empty() && unbuilt.is_empty() && absent.is_empty() {
         return Ok(());
     }
     let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
@@ -51,7 +54,22 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let version = built.install(&tools)?;
         say::held(format_args!("{} {version}", built.name), started.elapsed());
     }
+    for packaged in absent {
+        let started = Instant::now();
+        say::line(format_args!("  … {}: installing it into {}", packaged.name, tools.display()));
+        packaged.install(&tools)?;
+        say::held(format_args!("{}", packaged.name), started.elapsed());
+    }
     Ok(())
+}
+
+fn report_packaged(packaged: &Packaged, tools: &Path) -> Option<String> {
+    let found = packaged.installed(tools);
+    match &found {
+        Some(place) => say::line(format_args!("  ✓ {}: {place}", packaged.name)),
+        None => say::line(format_args!("  ✗ {}: missing, needed {}", packaged.name, packaged.why)),
+    }
+    found
 }
 
 fn report_built(built: &Module, tools: &Path) -> Option<String> {
@@ -95,10 +113,10 @@ fn report(need: &Need) -> Option<PathBuf> {
     found
 }
 
-/// What a person who may install packages has to type; nothing but what Go builds is missing when there is no package.
+/// What a person who may install packages has to type; nothing but what is built or fetched is missing when there is no package.
 fn how_to(packages: &[&str]) -> Failure {
     if packages.is_empty() {
-        return Failure::new("not everything that Go builds is here").hint("`cargo xtask setup` builds it with the Go that is here");
+        return Failure::new("not everything that needs no package is here").hint("`cargo xtask setup` builds or fetches it");
     }
     let failure = Failure::new(format!("not everything is here; missing packages: {}", packages.join(", ")));
     failure.hint(format!("as root: apt-get update && apt-get install -y {}; then `cargo xtask setup` again", packages.join(" ")))
@@ -113,6 +131,6 @@ mod tests {
         let failure = how_to(&["jq", "golang-go"]);
         assert_eq!(failure.chain(), "not everything is here; missing packages: jq, golang-go");
         assert!(failure.advice().unwrap().starts_with("as root: apt-get update && apt-get install -y jq golang-go;"));
-        assert_eq!(how_to(&[]).chain(), "not everything that Go builds is here");
+        assert_eq!(how_to(&[]).chain(), "not everything that needs no package is here");
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Confined {
 }
 
 /// Who may call whom. The test kit may also be a dev-dependency of anybody.
-pub(crate) const ROOMS: [Room; 16] = [
+pub(crate) const ROOMS: [Room; 17] = [
     Room { name: DOMAIN, may_call: &[] },
     Room { name: PKI, may_call: &[DOMAIN] },
     Room { name: API, may_call: &[DOMAIN] },
@@ -24,9 +24,10 @@ pub(crate) const ROOMS: [Room; 16] = [
     Room { name: CORE, may_call: &[DOMAIN, PKI] },
     Room { name: ISSUERS, may_call: &[DOMAIN, PKI, CORE] },
     Room { name: TARGETS, may_call: &[DOMAIN, PKI, CORE] },
+    Room { name: BACKUP, may_call: &[DOMAIN, CORE] },
     Room { name: ENGINE, may_call: &[DOMAIN, PKI, STORE, CORE, ISSUERS, TARGETS] },
     Room { name: PROTOCOLS, may_call: &[DOMAIN, PKI, ENGINE] },
-    Room { name: SERVER, may_call: &[DOMAIN, API, ENGINE, PROTOCOLS, STORE, PKI, CORE] },
+    Room { name: SERVER, may_call: &[DOMAIN, API, ENGINE, PROTOCOLS, STORE, PKI, CORE, BACKUP] },
     Room { name: AGENT, may_call: &[DOMAIN, PKI, API, CORE, TARGETS] },
     Room { name: CLI, may_call: &[DOMAIN, API] },
     Room { name: TESTKIT, may_call: &[DOMAIN, API] },
@@ -36,7 +37,7 @@ pub(crate) const ROOMS: [Room; 16] = [
 ];
 
 /// What is not for everybody.
-pub(crate) const CONFINED: [Confined; 4] = [
+pub(crate) const CONFINED: [Confined; 5] = [
     Confined { crates: &["sqlx"], rooms: &[STORE, TESTKIT, BENCH], why: "SQL lives in the store" },
     Confined {
         crates: &["axum", "tower", "tower-http", "utoipa-axum"],
@@ -53,6 +54,11 @@ pub(crate) const CONFINED: [Confined; 4] = [
         rooms: &[CORE, API, AGENT, CLI, TESTKIT, E2E],
         why: "calls to the outside go through the egress client of certctl-connector-core",
     },
+    Confined {
+        crates: &["object_store", "age"],
+        rooms: &[BACKUP],
+        why: "clients of clouds live in leaf crates; only backups are kept in an S3, and only they are encrypted by age",
+    },
 ];
 
 /// The domain computes; these give it words, never I/O.
@@ -65,6 +71,7 @@ pub(crate) const STORE: &str = "certctl-store";
 pub(crate) const CORE: &str = "certctl-connector-core";
 pub(crate) const ISSUERS: &str = "certctl-issuers";
 pub(crate) const TARGETS: &str = "certctl-targets";
+pub(crate) const BACKUP: &str = "certctl-backup";
 pub(crate) const ENGINE: &str = "certctl-engine";
 pub(crate) const PROTOCOLS: &str = "certctl-protocols";
 pub(crate) const SERVER: &str = "certctl-server";

@@ -10,7 +10,7 @@ use certctl_domain::job::{JobKind, JobStatus};
 use certctl_domain::noun::Refusal;
 use certctl_domain::time::Timestamp;
 use certctl_store::stats::{Ended, Span};
-use certctl_store::{agents, certificates, counters, jobs, leases, stats};
+use certctl_store::{agents, backup, certificates, counters, jobs, leases, stats};
 use time::Date;
 
 use crate::ctx::Ctx;
@@ -130,6 +130,12 @@ impl Fleet {
             .filter(|status| *status != CertificateStatus::Archived)
             .map(|status| self.certificates_in(status))
             .sum()
+    }
+
+    /// Runs on backups that failed.
+    #[must_use]
+    pub fn backups_failed(&self, verb: backup::Verb) -> i64 {
+        self.get(&backup::failure_counter(verb))
     }
 
     /// Certificates in a status.

@@ -17,7 +17,7 @@ use certctl_store::secrets::Keyring;
 use certctl_store::{OpenOptions, Store, StoreError, leases, migrate};
 
 use crate::challenges;
-use crate::config::{Config, DatabaseSettings, RetentionSettings, Synchronous};
+use crate::config::{BackupOnly, Config, DatabaseSettings, EncryptionSettings, RetentionSettings, Synchronous};
 use crate::listener::{BindError, Drain, Listener, ListenerLimits, PlainListener, SmallListener};
 use crate::metrics::{RequestMetrics, Sources};
 use crate::platform_tls;
@@ -38,6 +38,9 @@ pub enum BootError {
     /// The database.
     #[error("the database cannot be used")]
     Store(#[from] StoreError),
+    /// A backup.
+    #[error(transparent)]
+    Backup(#[from] certctl_backup::BackupError),
     /// The engine.
     #[error("the server cannot be set up")]
     Engine(#[from] certctl_engine::Error),
@@ -70,6 +73,7 @@ impl BootError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
+            Self::Backup(error) => error.advice().map(str::to_owned),
             Self::Tls(error) => error.hint().map(str::to_owned),
             Self::Bind(error) => error.hint().map(str::to_owned),
             Self::Engine(error) => error.hint.clone(),
@@ -287,7 +291,7 @@ async fn open_store(config: &Config) -> Result<Store, BootError> {
     Ok(Store::open(&open_options(&config.database), keyring).await?)
 }
 
-fn open_options(database: &DatabaseSettings) -> OpenOptions {
+pub(crate) fn open_options(database: &DatabaseSettings) -> OpenOptions {
     OpenOptions {
         url: database.url.to_url(),
         max_connections: database.max_connections.get(),
@@ -325,6 +329,39 @@ fn keyring(config: &Config) -> Result<Keyring, BootError> {
         }
     };
     Ok(Keyring::from_texts(Secret::new(kept.expose().trim().to_owned()), older)?)
+}
+
+/// The keys for secrets at rest, as far as there are any: none is made.
+pub(crate) fn keyring_if_any(settings: &BackupOnly) -> Result<Option<Keyring>, BootError> {
+    let EncryptionSettings { key, previous_keys } = &settings.encryption;
+    let text = |key: &crate::config::EncryptionKey| Secret::new(STANDARD.encode(key.secret().expose()));
+    let older = previous_keys.iter().map(text).collect();
+    let active = match key {
+        Some(key) => Some(text(key)),
+        None if settings.database.url.is_postgres() => None,
+        None => private_file::read(&settings.data_dir.join("encryption.key"))?.map(|kept| Secret::new(kept.expose().trim().to_owned())),
+    };
+    Ok(active.map(|active| Keyring::from_texts(active, older)).transpose()?)
+}
+
+/// A name for this process that no other one has.
+pub(crate) fn process_name() -> String {
+    format!("{}.{}.{}", host_name(), std::process::id(), SystemClock.now().unix_micros())
+}
+
+/// An error with its causes, in one line; what a cause repeats of the one above it is said once.
+#[must_use]
+pub fn chain(error: &BootError) -> String {
+    let mut text = error.to_string();
+    let mut below = std::error::Error::source(error);
+    while let Some(cause) = below {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
+        below = cause.source();
+    }
+    text
 }
 
 /// Makes the first administrator of a fresh installation: its key is printed once and kept where only the owner reads it.
@@ -373,7 +410,7 @@ fn options(config: &Config) -> Options {
         csr_patience: duration(config.scheduler.csr_timeout),
         publication: publication(config),
         commands: config.acme.commands_file.clone(),
-        ..Options::named(format!("{}.{}.{}", host_name(), std::process::id(), SystemClock.now().unix_micros()))
+        ..Options::named(process_name())
     }
 }
 

@@ -1,6 +1,7 @@
 //! certctl-server: the control plane, as a library for its own binary and for tests.
 
 pub mod api;
+pub mod backup;
 pub mod boot;
 pub mod challenges;
 pub mod config;

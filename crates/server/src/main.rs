@@ -1,10 +1,12 @@
 //! certctl-server: the control plane.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use certctl_server::boot::{self, BootError};
-use certctl_server::config::{self, ConfigErrors, ConfigFlags, LogSettings};
-use certctl_server::{metrics, routes, telemetry};
+use certctl_server::config::{self, ConfigErrors, ConfigFlags, LogSettings, SettingValue};
+use certctl_server::{backup, metrics, routes, telemetry};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// The control plane of certctl: it finds, requests, deploys, proves, renews and revokes certificates.
@@ -37,6 +39,11 @@ enum Command {
     /// Seal every secret in the database under the current encryption key. Keep the old key in
     /// `CERTCTL_ENCRYPTION_PREVIOUS_KEYS` until this has ended.
     RotateKey,
+    /// Make backups, read them, and put them back. Needs the settings of database and backups alone.
+    Backup {
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
     /// Print the REST API as an OpenAPI document.
     Openapi,
     /// What is measured.
@@ -61,6 +68,54 @@ enum ConfigCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Make a backup while the server runs. It is checked on its way, and read once more where it lies.
+    Create {
+        /// How long to wait while another run works on backups.
+        #[arg(long, value_parser = duration, default_value = "0s")]
+        wait: Duration,
+        /// Print the manifest as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read a backup from one end to the other and compare it with its manifest.
+    Verify {
+        /// A name, or `latest`.
+        #[arg(default_value = "latest")]
+        backup: String,
+        /// Put it into a scratch database too, follow its audit chain and run the migrations of this program on it.
+        #[arg(long)]
+        into_scratch: bool,
+        /// File with the URL of an empty PostgreSQL database for that. By default one is made and dropped again.
+        #[arg(long, requires = "into_scratch", value_name = "FILE")]
+        scratch_database_file: Option<PathBuf>,
+    },
+    /// Show the backups in the place, of every installation.
+    List {
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove old backups of this installation, as many as `backup.keep_*` say. One that is good always stays.
+    Prune {
+        /// Only say what would go.
+        #[arg(long)]
+        dry_run: bool,
+        /// How long to wait while another run works on backups.
+        #[arg(long, value_parser = duration, default_value = "0s")]
+        wait: Duration,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a backup into an empty database, whole or not at all. No server may run on it.
+    Restore {
+        /// A name, or `latest`.
+        backup: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum MetricsCommand {
     /// Print the reference of all metrics as Markdown.
     Reference,
@@ -79,6 +134,7 @@ const EXAMPLES: &str = "Examples:
   CERTCTL_DATABASE_URL=postgres://certctl@db/certctl certctl-server --config /etc/certctl/server.toml
   certctl-server config check
   certctl-server migrate
+  CERTCTL_BACKUP_DIRECTORY=/srv/backups certctl-server backup create
 
 Exit codes: 0 ended as asked, 1 something failed, 2 the command line or the configuration is wrong.";
 
@@ -93,9 +149,7 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(Failure::Boot(error)) => {
-            let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-            let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-            print_error(&format!("error: {text}"));
+            print_error(&format!("error: {}", boot::chain(&error)));
             if let Some(hint) = error.hint() {
                 print_error(&format!("hint: {hint}"));
             }
@@ -166,6 +220,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             print(&format!("{n} secrets were sealed anew"));
             Ok(())
         }
+        Some(Command::Backup { command }) => run_backup(&cli.config, command),
         Some(Command::Openapi) => {
             print(&serde_json::to_string_pretty(&routes::openapi()).unwrap_or_default());
             Ok(())
@@ -175,6 +230,49 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn run_backup(flags: &ConfigFlags, command: &BackupCommand) -> Result<(), Failure> {
+    let settings = config::backup_from_process(flags)?;
+    log(&settings.log)?;
+    let text = block_on(async {
+        Ok(match command {
+            BackupCommand::Create { wait, json } => {
+                let manifest = backup::create(&settings, *wait).await?;
+                if *json { pretty(&manifest) } else { backup::created_text(&manifest) }
+            }
+            BackupCommand::Verify { backup, into_scratch, scratch_database_file } => {
+                let scratch = match (into_scratch, scratch_database_file) {
+                    (false, _) => backup::Scratch::No,
+                    (true, None) => backup::Scratch::Own,
+                    (true, Some(file)) => backup::Scratch::from_file(file)?,
+                };
+                let what = backup::Verify { which: backup::Which::parse(backup), scratch };
+                backup::verified_text(&backup::verify(&settings, &what).await?)
+            }
+            BackupCommand::List { json } => {
+                let (place, found) = backup::list(&settings).await?;
+                if *json { pretty(&backup::list_json(&place, &found)) } else { backup::list_text(&place, &found) }
+            }
+            BackupCommand::Prune { dry_run, wait, json } => {
+                let mode = if *dry_run { backup::Mode::DryRun } else { backup::Mode::ForReal };
+                let pruned = backup::prune(&settings, *wait, mode).await?;
+                if *json { pretty(&backup::pruned_json(&pruned)) } else { backup::pruned_text(&pruned) }
+            }
+            BackupCommand::Restore { backup } => backup::restored_text(&backup::restore(&settings, &backup::Which::parse(backup)).await?),
+        })
+    })?;
+    print(&text);
+    Ok(())
+}
+
+fn pretty(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// `90s`, `10m`: as the settings take it.
+fn duration(text: &str) -> Result<Duration, String> {
+    <Duration as SettingValue>::from_raw(&config::Raw::Text(text.to_owned())).map_err(|bad| bad.why)
 }
 
 fn log(settings: &LogSettings) -> Result<(), BootError> {

@@ -61,7 +61,7 @@ pub async fn acquire_or_renew(store: &Store, name: &str, candidate: Candidate<'_
     let statement = sql("INSERT INTO leases (name, holder, fence, expires_at) VALUES ($1, $2, 1, $3)
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at,
                  fence = CASE WHEN leases.holder = excluded.holder THEN leases.fence ELSE leases.fence + 1 END
-             WHERE leases.holder = excluded.holder OR leases.expires_at <= $4
+             WHERE leases.holder = excluded.holder OR leases.holder = '' OR leases.expires_at <= $4
              RETURNING fence, expires_at")
     .bind(name)
     .bind(holder)

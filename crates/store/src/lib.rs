@@ -8,6 +8,7 @@ pub mod agents;
 pub mod api_keys;
 pub mod audit;
 pub mod authorities;
+pub mod backup;
 pub mod bootstrap;
 pub mod certificates;
 pub mod counters;

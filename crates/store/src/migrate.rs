@@ -63,7 +63,7 @@ pub async fn check(db: &Db) -> Result<SchemaState, StoreError> {
 /// # Errors
 /// When the database fails.
 pub async fn state(db: &Db) -> Result<SchemaState, StoreError> {
-    let known = SQLITE.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+    let known = known();
     let exists = match db {
         Db::Sqlite { .. } => "SELECT count(*) AS n FROM sqlite_master WHERE name = '_sqlx_migrations'",
         Db::Postgres(_) => {
@@ -76,6 +76,12 @@ pub async fn state(db: &Db) -> Result<SchemaState, StoreError> {
     }
     let row = db.fetch_optional(sql("SELECT COALESCE(max(version), 0) AS n FROM _sqlx_migrations WHERE success")).await?;
     Ok(SchemaState { found: row.map(|row| row.int("n")).transpose()?.unwrap_or(0), known })
+}
+
+/// The newest migration in this program.
+#[must_use]
+pub fn known() -> i64 {
+    SQLITE.iter().map(|(version, ..)| *version).max().unwrap_or(0)
 }
 
 /// The oldest program that can work on the schema as it is, by the newest migration that it knows.
@@ -116,6 +122,7 @@ migrations! {
     4 "0004_patience";
     5 "0005_sorts";
     6 "0006_agent_challenges";
+    7 "0007_backup";
 }
 
 fn migrator(steps: &'static [Step]) -> Migrator {

@@ -109,7 +109,7 @@ pub async fn rewrap_batch(store: &Store, who: Who, limit: i64) -> Result<u64, St
 /// # Errors
 /// When the database fails.
 pub async fn count_by_key(db: &Db) -> Result<BTreeMap<String, i64>, StoreError> {
-    let rows = db.fetch_all(sql("SELECT key_id, count(*) AS n FROM secrets GROUP BY key_id")).await?;
+    let rows = db.fetch_all(sql(COUNT_BY_KEY)).await?;
     rows.iter().map(|row| Ok((row.text("key_id")?, row.int("n")?))).collect()
 }
 
@@ -153,3 +153,4 @@ fn named(id: &SecretId, why: &StoreError) -> StoreError {
 }
 
 const SELECT: &str = "SELECT purpose, key_id, wrapped_key, nonce, ciphertext FROM secrets WHERE id = $1";
+pub(crate) const COUNT_BY_KEY: &str = "SELECT key_id, count(*) AS n FROM secrets GROUP BY key_id";

@@ -72,7 +72,7 @@ macro_rules! test_store {
                 &self.database
             }
 
-            async fn connect(url: &str) -> ::certctl_store::Store {
+            pub(crate) async fn connect(url: &str) -> ::certctl_store::Store {
                 let key = "Y2VydGN0bCB0ZXN0IGtleSwgMzIgYnl0ZXMgbG9uZy4=".to_owned();
                 let keyring = ::certctl_store::secrets::Keyring::from_texts(key.into(), Vec::new()).expect("the key is good");
                 let options = ::certctl_store::OpenOptions {

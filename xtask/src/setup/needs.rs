@@ -30,7 +30,7 @@ pub(super) enum Search {
 }
 
 /// Everything that comes as a Debian package.
-pub(super) const ALL: [Need; 11] = [
+pub(super) const ALL: [Need; 13] = [
     Need {
         name: "PostgreSQL 15 or later",
         package: "postgresql",
@@ -72,6 +72,20 @@ pub(super) const ALL: [Need; 11] = [
         why: "to run an agent whose clock is wrong",
         elsewhere: "install libfaketime by hand",
         search: Search::Program("faketime"),
+    },
+    Need {
+        name: "age",
+        package: "age",
+        why: "as another program that opens encrypted backups",
+        elsewhere: "install age 1.0 or later by hand",
+        search: Search::Program("age-keygen"),
+    },
+    Need {
+        name: "Python",
+        package: "python3-venv",
+        why: "for moto, an S3 that backups are kept in",
+        elsewhere: "install Python 3.9 or later with its venv module",
+        search: Search::Program("python3"),
     },
     Need {
         name: "openssl",

@@ -1,7 +1,7 @@
 //! Settings that are each right but do not go together.
 
 use super::error::ConfigError;
-use super::settings::{AgentSettings, DatabaseSettings, EncryptionSettings, Sections, ServerSettings, TlsSettings};
+use super::settings::{AgentSettings, BackupSettings, DatabaseSettings, EncryptionSettings, Sections, ServerSettings, TlsSettings};
 
 /// Checks every pair of sections of which both could be read, and puts the password into the database URL.
 pub(super) fn combine(sections: &mut Sections, errors: &mut Vec<ConfigError>) {
@@ -16,6 +16,9 @@ pub(super) fn combine(sections: &mut Sections, errors: &mut Vec<ConfigError>) {
     }
     if let Some(agents) = &sections.agents {
         errors.extend(silence_is_long_enough(agents));
+    }
+    if let Some(backup) = &sections.backup {
+        errors.extend(backup_goes_to_one_place(backup));
     }
     if let (Some(server), Some(agents)) = (&sections.server, &sections.agents) {
         errors.extend(poll_fits_into_request(server, agents));
@@ -83,6 +86,54 @@ fn key_is_given(database: &DatabaseSettings, encryption: &EncryptionSettings) ->
         "`encryption.previous_keys` is given without `encryption.key`, so there is nothing to seal with anew",
         "give the new key as encryption.key",
     ))
+}
+
+fn backup_goes_to_one_place(backup: &BackupSettings) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    let both = |one: bool, other: bool| one && other;
+    if both(backup.directory.is_some(), backup.s3_bucket.is_some()) {
+        errors.push(conflict(
+            "backup.s3_bucket",
+            "`backup.directory` and `backup.s3_bucket` are both given, and backups go to one place",
+            "leave one of them out; a second place takes a second run with other settings",
+        ));
+    }
+    if backup.s3_access_key_id.is_some() != backup.s3_secret_access_key.is_some() {
+        errors.push(conflict(
+            "backup.s3_secret_access_key",
+            "of `backup.s3_access_key_id` and `backup.s3_secret_access_key` one is given without the other",
+            "give both, or neither to use a role",
+        ));
+    }
+    if backup.s3_role_arn.is_some() != backup.s3_web_identity_token_file.is_some() {
+        errors.push(conflict(
+            "backup.s3_web_identity_token_file",
+            "of `backup.s3_role_arn` and `backup.s3_web_identity_token_file` one is given without the other",
+            "give both; in a pod the file is a projected service account token",
+        ));
+    }
+    if both(backup.s3_access_key_id.is_some(), backup.s3_role_arn.is_some()) {
+        errors.push(conflict(
+            "backup.s3_role_arn",
+            "`backup.s3_access_key_id` and `backup.s3_role_arn` are both given",
+            "leave one of them out",
+        ));
+    }
+    if backup.s3_sts_endpoint.as_ref().is_some_and(|url| url.as_url().scheme() != "https") {
+        errors.push(conflict(
+            "backup.s3_sts_endpoint",
+            "`backup.s3_sts_endpoint` does not begin with https://, so the token and the keys would cross the network in clear",
+            "write it with https://; backup.s3_ca_file names a CA of your own",
+        ));
+    }
+    if backup.s3_kms_key_id.is_some() && backup.s3_encryption != Some(super::choice::BucketEncryption::Kms) {
+        errors.push(conflict(
+            "backup.s3_kms_key_id",
+            "`backup.s3_kms_key_id` is given, but `backup.s3_encryption` is not aws:kms",
+            "set backup.s3_encryption to aws:kms, or leave the key out",
+        ));
+    }
+    errors
 }
 
 fn silence_is_long_enough(agents: &AgentSettings) -> Option<ConfigError> {

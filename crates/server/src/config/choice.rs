@@ -55,6 +55,14 @@ choices! {
         Normal = "normal",
     }
 
+    /// How the side of a bucket encrypts.
+    BucketEncryption ("`AES256` or `aws:kms`") {
+        /// Under keys of S3 (SSE-S3).
+        Aes256 = "aes256",
+        /// Under a key of the key management service (SSE-KMS).
+        Kms = "aws:kms",
+    }
+
     /// The form of a log line.
     LogFormat ("`text` or `json`") {
         /// For people at a terminal.

@@ -164,16 +164,29 @@ impl ConfigError {
 
     /// Whether a run that only touches the database must care.
     pub(super) fn concerns_database(&self) -> bool {
-        let of_database = |key: &str| key.starts_with("database") || key == "server.data_dir";
+        self.concerns(&["database"])
+    }
+
+    /// Whether a run on backups must care. That no encryption key is given does not matter to it.
+    pub(super) fn concerns_backup(&self) -> bool {
+        let no_key = matches!(self, Self::Conflict { key: "encryption.key", .. });
+        !no_key && self.concerns(&["database", "encryption", "backup"])
+    }
+
+    fn concerns(&self, sections: &[&str]) -> bool {
+        let of_them = |key: &str| key == "server.data_dir" || sections.iter().any(|section| key.starts_with(section));
+        let names_one = |name: &str| sections.iter().any(|section| name.contains(&section.to_ascii_uppercase()));
         match self {
             Self::Syntax { .. } => true,
-            Self::UnknownKey { key, meant, .. } => of_database(key) || meant.as_deref().is_some_and(of_database),
+            Self::UnknownKey { key, meant, .. } => of_them(key) || meant.as_deref().is_some_and(of_them),
             Self::UnknownVariable { name, hint } => {
-                name.contains("DATABASE") || hint.as_ref().is_some_and(|hint| hint.contains("CERTCTL_DATABASE_"))
+                let meant =
+                    |hint: &String| sections.iter().any(|section| hint.contains(&format!("CERTCTL_{}_", section.to_ascii_uppercase())));
+                names_one(name) || hint.as_ref().is_some_and(meant)
             }
-            Self::NotText { name } => name.contains("DATABASE"),
-            Self::BadValue { key, .. } | Self::GivenTwice { key, .. } | Self::Conflict { key, .. } => of_database(key),
-            Self::Unreadable { key, .. } => key.is_none_or(of_database),
+            Self::NotText { name } => names_one(name),
+            Self::BadValue { key, .. } | Self::GivenTwice { key, .. } | Self::Conflict { key, .. } => of_them(key),
+            Self::Unreadable { key, .. } => key.is_none_or(of_them),
         }
     }
 }

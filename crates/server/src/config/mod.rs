@@ -3,6 +3,7 @@
 //! [`load`] is pure: it is given the environment, the file and the flags. Nothing after it reads any of them. All mistakes are
 //! collected and told together. The settings themselves stand in one table, in `settings.rs`.
 
+mod backup;
 mod check;
 mod choice;
 mod database_url;
@@ -29,21 +30,22 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use choice::{LogFormat, Synchronous, TlsVersion};
+pub use backup::{AgeRecipient, BucketName, EndpointUrl, ObjectPrefix, Word};
+pub use choice::{BucketEncryption, LogFormat, Synchronous, TlsVersion};
 pub use database_url::DatabaseUrl;
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use file::{CANDIDATES, ConfigFile, find};
 pub use flags::ConfigFlags;
 pub use key::{Key, Preset, Section};
-pub use process::{database_from_process, from_process};
+pub use process::{backup_from_process, database_from_process, from_process};
 pub use quantity::ByteSize;
 pub use reference::reference;
 pub use relying::PublishedAt;
 pub use resolve::{Effective, ReadFile};
 pub use secrets::{EncryptionKey, Token};
 pub use settings::{
-    AcmeSettings, AgentSettings, AuthSettings, DatabaseSettings, EncryptionSettings, KEYS, LimitSettings, LogSettings, PkiSettings,
-    RetentionSettings, SECTIONS, SchedulerSettings, ServerSettings, TlsSettings,
+    AcmeSettings, AgentSettings, AuthSettings, BackupSettings, DatabaseSettings, EncryptionSettings, KEYS, LimitSettings, LogSettings,
+    PkiSettings, RetentionSettings, SECTIONS, SchedulerSettings, ServerSettings, TlsSettings,
 };
 pub use show::ShownSetting;
 pub use text::{LogFilter, PublicUrl, TlsHost};
@@ -90,6 +92,8 @@ pub struct Config {
     pub limits: LimitSettings,
     /// How long rows are kept.
     pub retention: RetentionSettings,
+    /// Where backups are kept.
+    pub backup: BackupSettings,
     /// What is logged.
     pub log: LogSettings,
     effective: Vec<Effective>,
@@ -121,6 +125,21 @@ pub struct DatabaseOnly {
     pub log: LogSettings,
 }
 
+/// What a run on backups needs.
+#[derive(Debug, Clone)]
+pub struct BackupOnly {
+    /// Where the data lives.
+    pub database: DatabaseSettings,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The key for secrets at rest, which only a restore is asked for.
+    pub encryption: EncryptionSettings,
+    /// Where backups are kept.
+    pub backup: BackupSettings,
+    /// What is logged; the default when those settings are wrong.
+    pub log: LogSettings,
+}
+
 /// Loads the whole configuration.
 ///
 /// # Errors
@@ -143,6 +162,20 @@ pub fn load_database_only(input: &LoadInput<'_>) -> Result<DatabaseOnly, ConfigE
     ConfigErrors::unless_empty(values.errors.into_iter().filter(ConfigError::concerns_database).collect())?;
     let database = sections.database.ok_or_else(incomplete)?;
     Ok(DatabaseOnly { database, data_dir, log: sections.log.unwrap_or_default() })
+}
+
+/// Loads only what a run on backups needs; mistakes elsewhere do not count, and the encryption key need not be given.
+///
+/// # Errors
+/// With everything that is wrong about the settings of database, encryption and backups.
+pub fn load_backup_only(input: &LoadInput<'_>) -> Result<BackupOnly, ConfigErrors> {
+    let (sections, values) = read(input);
+    let data_dir = values.data_dir().to_owned();
+    ConfigErrors::unless_empty(values.errors.into_iter().filter(ConfigError::concerns_backup).collect())?;
+    let (Some(database), Some(encryption), Some(backup)) = (sections.database, sections.encryption, sections.backup) else {
+        return Err(incomplete().into());
+    };
+    Ok(BackupOnly { database, data_dir, encryption, backup, log: sections.log.unwrap_or_default() })
 }
 
 fn read(input: &LoadInput<'_>) -> (settings::Sections, Resolver) {
@@ -168,6 +201,7 @@ fn complete(sections: settings::Sections, effective: Vec<Effective>, warnings: V
         auth: sections.auth?,
         limits: sections.limits?,
         retention: sections.retention?,
+        backup: sections.backup?,
         log: sections.log?,
         effective,
         warnings,

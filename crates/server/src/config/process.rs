@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::error::{ConfigError, ConfigErrors};
-use super::{Config, ConfigFlags, DatabaseOnly, LoadInput, file};
+use super::{BackupOnly, Config, ConfigFlags, DatabaseOnly, LoadInput, file};
 
 /// Loads the configuration of this process.
 ///
@@ -26,6 +26,16 @@ pub fn database_from_process(flags: &ConfigFlags) -> Result<DatabaseOnly, Config
     let (variables, not_text) = variables();
     ConfigErrors::unless_empty(not_text.into_iter().filter(ConfigError::concerns_database).collect())?;
     super::load_database_only(&input(flags, variables)?)
+}
+
+/// Loads only what a run on backups needs.
+///
+/// # Errors
+/// With everything that is wrong about the settings of database, encryption and backups.
+pub fn backup_from_process(flags: &ConfigFlags) -> Result<BackupOnly, ConfigErrors> {
+    let (variables, not_text) = variables();
+    ConfigErrors::unless_empty(not_text.into_iter().filter(ConfigError::concerns_backup).collect())?;
+    super::load_backup_only(&input(flags, variables)?)
 }
 
 fn input(flags: &ConfigFlags, variables: BTreeMap<String, String>) -> Result<LoadInput<'static>, ConfigErrors> {

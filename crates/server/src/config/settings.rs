@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use certctl_domain::secret::Secret;
 
-use super::choice::{LogFormat, Synchronous, TlsVersion};
+use super::backup::{AgeRecipient, BucketName, EndpointUrl, ObjectPrefix, Word};
+use super::choice::{BucketEncryption, LogFormat, Synchronous, TlsVersion};
 use super::database_url::DatabaseUrl;
 use super::key::{Key, Preset, Section, key, settings};
 use super::quantity::ByteSize;
@@ -179,6 +180,61 @@ settings! {
         notifications_days: u32, "CERTCTL_RETENTION_NOTIFICATIONS_DAYS", Text("30"), bounds = Some(("0", "36500"));
         /// Days for API keys and enrollment tokens that have expired or were revoked; 0 keeps them for ever.
         credentials_days: u32, "CERTCTL_RETENTION_CREDENTIALS_DAYS", Text("90"), bounds = Some(("0", "36500"));
+    }
+
+    /// Where `certctl-server backup` keeps backups, and how many. Give a directory or a bucket. The encryption key is never in a backup: keep
+    /// a copy of it elsewhere.
+    backup: BackupSettings {
+        /// A directory for backups, on another disk than the database. It must exist.
+        directory: Option<PathBuf>, "CERTCTL_BACKUP_DIRECTORY", Unset;
+        /// A bucket for backups, of Amazon's S3 or of anything that speaks as it does.
+        s3_bucket: Option<BucketName>, "CERTCTL_BACKUP_S3_BUCKET", Unset;
+        /// What stands before the names of backups in the bucket, such as `certctl/production`.
+        s3_prefix: Option<ObjectPrefix>, "CERTCTL_BACKUP_S3_PREFIX", Unset;
+        /// The address of another S3 than Amazon's. With `http://` what is not encrypted by `backup.recipients` crosses the network in clear.
+        s3_endpoint: Option<EndpointUrl>, "CERTCTL_BACKUP_S3_ENDPOINT", Unset;
+        /// The region of the bucket.
+        s3_region: Word, "CERTCTL_BACKUP_S3_REGION", Text("us-east-1");
+        /// Whether the bucket's name stands in the path (`https://endpoint/bucket/`) or before the host. By default in the path when
+        /// `backup.s3_endpoint` is set, and before the host at Amazon's.
+        s3_path_style: Option<bool>, "CERTCTL_BACKUP_S3_PATH_STYLE", Unset;
+        /// PEM file with CA certificates to trust for `backup.s3_endpoint` and `backup.s3_sts_endpoint`, beside those of the system.
+        s3_ca_file: Option<PathBuf>, "CERTCTL_BACKUP_S3_CA_FILE", Unset;
+        /// Id of an access key. Without a key and without a role, the role of the machine is asked of its metadata service.
+        s3_access_key_id: Option<Word>, "CERTCTL_BACKUP_S3_ACCESS_KEY_ID", Unset;
+        /// The secret part of the access key.
+        s3_secret_access_key: Option<Secret<String>>, "CERTCTL_BACKUP_S3_SECRET_ACCESS_KEY", Unset, secret = true, file = true;
+        /// Session token of an access key that expires.
+        s3_session_token: Option<Secret<String>>, "CERTCTL_BACKUP_S3_SESSION_TOKEN", Unset, secret = true, file = true;
+        /// A role to take on with a web identity, as pods of a Kubernetes service account do. Goes with `backup.s3_web_identity_token_file`.
+        s3_role_arn: Option<Word>, "CERTCTL_BACKUP_S3_ROLE_ARN", Unset;
+        /// File with the token for `backup.s3_role_arn`; somebody else keeps it fresh.
+        s3_web_identity_token_file: Option<PathBuf>, "CERTCTL_BACKUP_S3_WEB_IDENTITY_TOKEN_FILE", Unset;
+        /// Where roles are taken on, over https, when that is not the region's own place.
+        s3_sts_endpoint: Option<EndpointUrl>, "CERTCTL_BACKUP_S3_STS_ENDPOINT", Unset;
+        /// How the bucket's side encrypts: `AES256` or `aws:kms`. By default as the bucket does by itself.
+        s3_encryption: Option<BucketEncryption>, "CERTCTL_BACKUP_S3_ENCRYPTION", Unset;
+        /// The key for `aws:kms`; by default the account's own.
+        s3_kms_key_id: Option<Word>, "CERTCTL_BACKUP_S3_KMS_KEY_ID", Unset;
+        /// Public keys of age (`age1...`) that every backup is encrypted to. Without one backups are not encrypted here. To make backups
+        /// the public keys are enough.
+        recipients: Vec<AgeRecipient>, "CERTCTL_BACKUP_RECIPIENTS", Unset, file = true;
+        /// Private keys of age, as `age-keygen` writes them, with which backups are read. Needed by `verify` and `restore` alone: keep them
+        /// elsewhere than where backups are made.
+        identity: Option<Secret<String>>, "CERTCTL_BACKUP_IDENTITY", Unset, secret = true, file = true;
+        /// Directory for a copy of an SQLite database while it is written out or read; it takes as much room as the database. By default
+        /// the data directory.
+        staging_dir: Option<PathBuf>, "CERTCTL_BACKUP_STAGING_DIR", Unset;
+        /// Directory with `pg_dump` and `pg_restore`, no older than the server. By default they are looked for.
+        postgres_bin: Option<PathBuf>, "CERTCTL_BACKUP_POSTGRES_BIN", Unset;
+        /// How many of the newest backups `prune` keeps. The newest good one stays whatever is set.
+        keep_last: u32, "CERTCTL_BACKUP_KEEP_LAST", Text("3"), bounds = Some(("0", "10000"));
+        /// For how many days, of those with backups, `prune` keeps the newest one.
+        keep_daily: u32, "CERTCTL_BACKUP_KEEP_DAILY", Text("7"), bounds = Some(("0", "10000"));
+        /// For how many weeks.
+        keep_weekly: u32, "CERTCTL_BACKUP_KEEP_WEEKLY", Text("4"), bounds = Some(("0", "10000"));
+        /// For how many months.
+        keep_monthly: u32, "CERTCTL_BACKUP_KEEP_MONTHLY", Text("6"), bounds = Some(("0", "10000"));
     }
 
     /// What is logged, and how. Logs go to standard error.

@@ -14,6 +14,7 @@ use certctl_engine::metrics::{Answer, Durations, IssuerLabels, TaskLabels};
 use certctl_engine::ocsp::Outcome;
 use certctl_engine::stats::{self, Fleet, TaskState};
 use certctl_engine::{Ctx, Result};
+use certctl_store::backup::{self, Run, Verb};
 use certctl_store::crls::List;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -42,6 +43,8 @@ pub struct Snapshot {
     answer_durations: Durations<IssuerLabels>,
     cas: Vec<(IssuerId, Timestamp)>,
     lists: Vec<List>,
+    backup_made: Run,
+    backup_verified: Run,
     ocsp: [(Outcome, u64); Outcome::ALL.len()],
     request_durations: prometheus_client::metrics::family::Family<RequestLabels, Histogram>,
     requests_in_flight: i64,
@@ -52,7 +55,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at everything. Three statements to the database, however large the fleet is.
+    /// Looks at everything. Four statements to the database, however large the fleet is.
     ///
     /// # Errors
     /// When `metrics.read` is held for a part of the fleet only, or the database fails.
@@ -61,6 +64,7 @@ impl Snapshot {
         // First, for the statements below take connections themselves.
         let pool = engine.store().db().pool_size();
         let fleet = stats::fleet(ctx, Permission::MetricsRead).await?;
+        let mut runs = backup::last_runs(engine.store().db()).await?;
         Ok(Self {
             now: ctx.now(),
             started_at: sources.started_at,
@@ -73,6 +77,8 @@ impl Snapshot {
             answer_durations: engine.metrics().answer_durations().clone(),
             cas: engine.shelf().ends(),
             lists: engine.shelf().lists(),
+            backup_made: runs.remove(Verb::Create.as_str()).unwrap_or_default(),
+            backup_verified: runs.remove(Verb::Verify.as_str()).unwrap_or_default(),
             ocsp: engine.shelf().counts().all(),
             request_durations: sources.requests.durations().clone(),
             requests_in_flight: sources.requests.in_flight(),
@@ -122,6 +128,17 @@ impl Snapshot {
             }
             Metric::CrlEntries => {
                 series.gauge(self.lists.iter().filter_map(|list| Some(list.edition.as_ref()?.revoked_count)).sum::<i64>())
+            }
+            Metric::BackupLastSuccess => series.gauge(self.backup_made.succeeded_at.map_or(0.0, unix_seconds)),
+            Metric::BackupSize => series.gauge(self.backup_made.size_bytes.unwrap_or(0)),
+            Metric::BackupDuration => {
+                let took = u64::try_from(self.backup_made.duration_ms.unwrap_or(0)).unwrap_or(0);
+                series.gauge(Duration::from_millis(took).as_secs_f64())
+            }
+            Metric::BackupLastVerified => series.gauge(self.backup_verified.succeeded_at.map_or(0.0, unix_seconds)),
+            Metric::BackupFailures => {
+                let verbs = [Verb::Create, Verb::Verify, Verb::Prune];
+                series.counters(verbs.map(|verb| ([verb.as_str()], ever(fleet.backups_failed(verb)))))
             }
             Metric::OcspRequests => series.counters(self.ocsp.iter().map(|(outcome, n)| ([outcome.as_str()], *n))),
 

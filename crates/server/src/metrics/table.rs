@@ -95,6 +95,16 @@ metrics! {
         "The earliest instant at which a revocation list is no longer good; 0 while there is none. Lists are made anew at half of their time: alert before this comes near."
     CrlEntries = Gauge "certctl_crl_entries" [] Fleet
         "Entries of all revocation lists together."
+    BackupLastSuccess = Gauge "certctl_backup_last_success_timestamp_seconds" [] Fleet
+        "When a backup was last made; 0 when none ever was. Alert when that is longer ago than two runs."
+    BackupSize = Gauge "certctl_backup_size_bytes" [] Fleet
+        "The size of that backup."
+    BackupDuration = Gauge "certctl_backup_duration_seconds" [] Fleet
+        "How long it took to make that backup."
+    BackupLastVerified = Gauge "certctl_backup_last_verified_timestamp_seconds" [] Fleet
+        "When a backup was last read from one end to the other and found good by backup verify; 0 when none ever was."
+    BackupFailures = Counter "certctl_backup_failures_total" ["verb"] Fleet
+        "Runs on backups that failed, by what they were for: create, verify or prune."
 
     OcspRequests = Counter "certctl_ocsp_requests_total" ["outcome"] Process
         "OCSP answers: signed as good, revoked or unknown, given from memory (cached), or refused, and why."

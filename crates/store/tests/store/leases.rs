@@ -60,6 +60,12 @@ both_databases! {
         assert_eq!(ask(&store, "one", 41).await.unwrap().fence, 4);
     }
 
+    async fn what_was_given_back_by_a_clock_that_was_ahead_is_free_too(store: TestStore) {
+        let first = ask(&store, "one", 1_000_000).await.unwrap();
+        assert!(leases::release(&store, &first, at(1_000_001)).await.unwrap());
+        assert_eq!(ask(&store, "two", 5).await.unwrap().fence, 2);
+    }
+
     async fn leases_are_listed_by_name(store: TestStore) {
         for name in ["b", "a"] {
             leases::acquire_or_renew(&store, name, Candidate { holder: "one", now: at(0), ttl: Duration::seconds(1) }).await.unwrap();

@@ -7,6 +7,8 @@ mod audit;
 #[cfg(test)]
 mod authorities;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod counters;

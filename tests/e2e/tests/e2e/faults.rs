@@ -203,7 +203,7 @@ async fn after_yesterdays_database_is_restored_nothing_is_ordered_and_no_number_
 }
 
 /// The number of the list that is published, and its text; `None` when there is none yet.
-async fn list(world: &World, port: u16) -> Option<(u64, String)> {
+pub(crate) async fn list(world: &World, port: u16) -> Option<(u64, String)> {
     let openssl = Openssl::new(&world.home);
     let url = format!("http://127.0.0.1:{port}/.well-known/pki/crl/iss-local");
     let mut curl = command(&world.home, require_program("curl"));

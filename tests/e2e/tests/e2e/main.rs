@@ -7,6 +7,7 @@ mod acme;
 mod acme_hosts;
 mod agents;
 mod algorithms;
+mod backups;
 mod bad_input;
 mod chart;
 mod cli;

@@ -42,6 +42,23 @@ impl Haproxy {
         Self::start(home, home.join("balancer"), &front).await
     }
 
+    /// One that speaks TLS for a server that does not, as `localhost`, with a self-signed certificate. `rule` changes
+    /// what it hands on.
+    pub(crate) async fn before(home: &Arc<Home>, port: u16, rule: &str) -> Self {
+        let folder = home.join("front");
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        write(&folder.join("site.pem"), format!("{}{}", pair.signing_key.serialize_pem(), pair.cert.pem()));
+        write(&folder.join("certificate.pem"), pair.cert.pem());
+        let site = folder.join("site.pem");
+        let bind = format!("mode http\n  bind 127.0.0.1:{{port}} ssl crt {} alpn h2,http/1.1\n  default_backend behind", site.display());
+        Self::start(home, folder, &format!("{bind}\nbackend behind\n  mode http\n  {rule}\n  server behind 127.0.0.1:{port}")).await
+    }
+
+    /// The certificate of one that speaks for another.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.join("certificate.pem")
+    }
+
     async fn start(home: &Arc<Home>, folder: PathBuf, front: &str) -> Self {
         let (port, program) = (free_port(), require_program("haproxy"));
         let text = format!(

@@ -64,7 +64,16 @@ impl Setup {
         run(server.args(words)).await
     }
 
-    fn apply(&self, command: &mut Command) {
+    /// Runs a shell script with these settings, in mounts of its own; the program is its `$PROGRAM`.
+    pub(crate) async fn run_in_own_mounts(&self, home: &Home, script: &str) -> Ran {
+        let words = in_own_mounts("true", &["sh", "-ec", script]);
+        let mut shell = command(home, &words[0]);
+        self.apply(&mut shell);
+        run(shell.args(&words[1..]).env("PROGRAM", product("certctl-server"))).await
+    }
+
+    /// Puts the settings into the environment of a command.
+    pub(crate) fn apply(&self, command: &mut Command) {
         command.env("CERTCTL_SERVER_LISTEN", format!("127.0.0.1:{}", self.port)).env("CERTCTL_SERVER_DATA_DIR", &self.data);
         command.envs(&self.variables);
     }

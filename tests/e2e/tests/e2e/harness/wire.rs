@@ -16,6 +16,8 @@ pub(crate) enum Cut {
     Upload = 1,
     /// The whole answer to the next long message that is sent.
     Answer = 2,
+    /// The second half of the next long message that is sent, and from then on everything.
+    ForGood = 3,
 }
 
 /// The wire; it ends with the test's runtime.
@@ -74,8 +76,16 @@ async fn send(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, answers: &JoinHan
         messages += 1;
         // The first ones are the TLS handshake; a poll is short, a request with a CSR is not.
         let is_upload = messages > 2 && length > LONG_MESSAGE;
-        let cut = if is_upload { next.swap(0, Ordering::AcqRel) } else { 0 };
-        let sent = if cut == Cut::Upload as u8 { length / 2 } else { length };
+        let dead = next.load(Ordering::Acquire) == Cut::ForGood as u8 && cuts.load(Ordering::Acquire) > 0;
+        if dead {
+            return;
+        }
+        let cut = if is_upload {
+            next.fetch_update(Ordering::AcqRel, Ordering::Acquire, |cut| Some(if cut == Cut::ForGood as u8 { cut } else { 0 })).unwrap()
+        } else {
+            0
+        };
+        let sent = if cut == Cut::Upload as u8 || cut == Cut::ForGood as u8 { length / 2 } else { length };
         if cut == Cut::Answer as u8 {
             answers.abort();
         }

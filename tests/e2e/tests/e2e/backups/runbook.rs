@@ -1,0 +1,82 @@
+//! The runbook and the unit file, word for word.
+
+use std::path::{Path, PathBuf};
+
+use certctl_testkit::{Engine, require_program};
+
+use super::{Kept, age_pair};
+use crate::harness::{Home, Setup, command, product, read, run};
+
+fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// The blocks of shell commands of a page, in order.
+fn blocks(page: &str) -> Vec<String> {
+    blocks_of(page, "sh")
+}
+
+/// The blocks of a page in a language, in order.
+fn blocks_of(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("\n```{language}\n");
+    let parts = page.split(fence.as_str()).skip(1);
+    parts.map(|rest| rest.split_once("\n```").unwrap_or_else(|| panic!("a block does not end: {rest}")).0.to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_of_the_runbook_works_as_it_stands() {
+    let kept = Kept::open(Engine::Postgres).await;
+    kept.world.cli.run(&["certs", "request", "--name", "web", "--san", "web.example.test"]).await.ok();
+    let (recipient, identity) = age_pair(&kept.world.home, "ours").await;
+    let url = kept.world.database.as_ref().unwrap().url().to_owned();
+    let (before, options) = url.split_once('?').map_or((url.as_str(), ""), |(before, options)| (before, options));
+    let restored = format!("{}/certctl_restored?{options}", before.rsplit_once('/').unwrap().0);
+    let setup = kept.world.server.setup.clone();
+    let setup = setup.with("CERTCTL_BACKUP_RECIPIENTS", &recipient).with("CERTCTL_BACKUP_IDENTITY_FILE", identity.to_str().unwrap());
+    // What a broken run of this test left would be in the way.
+    let mut psql = command(&kept.world.home, require_program("psql"));
+    run(psql.args([&url, "-c", "DROP DATABASE IF EXISTS certctl_restored"])).await.ok();
+    let folder = product("certctl-server").parent().unwrap().to_str().unwrap().to_owned();
+    let runbook = blocks(&read(&in_repository("docs/operator/runbooks/postgres-backup.md")));
+    assert_eq!(runbook.len(), 8);
+    // Of the guide, what does not need an init system.
+    let guide = blocks(&read(&in_repository("docs/operator/backup.md"))).into_iter().filter(|block| !block.contains("systemctl"));
+    for block in runbook.into_iter().chain(guide) {
+        let mut shell = command(&kept.world.home, require_program("bash"));
+        setup.apply(&mut shell);
+        shell.env("RESTORED_URL", &restored).args(["-euo", "pipefail", "-c", &format!("PATH='{folder}':\"$PATH\"\n{block}")]);
+        let ran = run(&mut shell).await.ok();
+        if block.contains("sha256sum") {
+            let lines: Vec<&str> = ran.lines().rev().take(2).collect();
+            assert!(ran.contains("TABLE DATA public certificates"), "{ran}");
+            assert!(lines[1].starts_with(lines[0]), "the sums differ: {lines:?}");
+        }
+    }
+    assert_eq!(kept.world.cli.json(&["audit", "verify"]).await["intact"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_settings_of_the_guide_are_settings() {
+    let home = std::sync::Arc::new(Home::new());
+    let key = home.write("backup.key", "not a key, but as good as one here");
+    let examples = blocks_of(&read(&in_repository("docs/operator/backup.md")), "toml");
+    assert_eq!(examples.len(), 2);
+    for (number, example) in examples.into_iter().enumerate() {
+        let file = home.write(&format!("{number}.toml"), example.replace("/etc/certctl/backup.key", key.to_str().unwrap()));
+        let setup = Setup::plain(&home, "server");
+        setup.run(&home, &["--config", file.to_str().unwrap(), "config", "check"]).await.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_unit_runs_works() {
+    let kept = Kept::open(Engine::Sqlite).await;
+    let unit = read(&in_repository("deploy/systemd/certctl-backup.service"));
+    let commands: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecStart=/usr/bin/certctl-server ")).collect();
+    assert_eq!(commands.len(), 2);
+    for line in commands {
+        let words: Vec<&str> = line.split(' ').collect();
+        kept.world.server.setup.run(&kept.world.home, &words).await.ok();
+    }
+    assert_eq!(kept.names().len(), 2);
+}
