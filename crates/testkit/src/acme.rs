@@ -1,7 +1,7 @@
 //! ACME CAs to test against: pebble, as misbehaving as it is by default, with name servers that say what the test wants.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::ports::free_address;
 use crate::programs::require_program;
 use crate::running::Running;
 use crate::wait::wait_until;
@@ -261,20 +262,6 @@ where
         }
     });
     port
-}
-
-/// An address on 127.0.0.1 that was free a moment ago, over UDP and TCP.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn free_address() -> SocketAddr {
-    let taken = (0..50).find_map(|_| {
-        let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
-        let address = tcp.local_addr().ok()?;
-        std::net::UdpSocket::bind(address).ok().map(|_| address)
-    });
-    taken.unwrap_or_else(|| panic!("no free port on 127.0.0.1"))
 }
 
 /// pebble's own test name server: every name is 127.0.0.1.

@@ -8,6 +8,7 @@ pub mod acme;
 pub mod database;
 mod macros;
 mod pooler;
+mod ports;
 mod postgres;
 mod programs;
 mod running;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use database::{Database, Engine};
 pub use pooler::Pooler;
+pub use ports::{free_address, free_port};
 pub use postgres::OwnCluster;
 pub use programs::{require_postgres_program, require_program};
 pub use wait::{wait_for, wait_until};

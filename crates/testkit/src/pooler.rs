@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::acme::free_address;
 use crate::database::Database;
+use crate::ports::free_port;
 use crate::postgres::{Failure, instead_of_root};
 use crate::programs::require_program;
 use crate::running::Running;
@@ -49,7 +49,7 @@ impl Pooler {
         })();
         let (role, their_port, name, socket) = parts.ok_or("the database has no address of the test kit's PostgreSQL")?;
         let folder = tempfile::Builder::new().prefix("certctl-pgbouncer-").tempdir()?;
-        let (here, port) = (folder.path(), free_address().port());
+        let (here, port) = (folder.path(), free_port());
         let config = format!(
             "[databases]\n{name} = host={socket} port={their_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = trust\nauth_file = {}/users\npool_mode = session\ndefault_pool_size = 100\nmax_client_conn = 300\n",

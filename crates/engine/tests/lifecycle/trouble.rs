@@ -189,7 +189,7 @@ impl Stranger {
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stranger -keyout key.pem -out cert.pem".split(' '),
         );
         assert!(make.current_dir(&folder).stderr(Stdio::null()).status().await.unwrap().success());
-        let address = certctl_testkit::acme::free_address().to_string();
+        let address = certctl_testkit::free_address().to_string();
         let mut serve = tokio::process::Command::new(&openssl);
         serve.args(["s_server", "-quiet", "-key", "key.pem", "-cert", "cert.pem", "-accept", &address]);
         serve.current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
