@@ -26,13 +26,9 @@ fn known(world: &World<'_>) -> Result<BTreeSet<String>, Failure> {
     let reference = files::read(&world.root.join("docs/reference/configuration.md"))?;
     let agent = files::read(&world.root.join("crates/agent/src/settings.rs"))?;
     let quoted = reference.split('`').skip(1).step_by(2).chain(agent.split('"').skip(1).step_by(2));
-    let mut known: BTreeSet<String> = quoted.filter(|word| word.starts_with("CERTCTL_")).map(str::to_owned).collect();
+    let known: BTreeSet<String> = quoted.filter(|word| word.starts_with("CERTCTL_")).map(str::to_owned).collect();
     if !known.contains("CERTCTL_DATABASE_URL") || !known.contains("CERTCTL_AGENT_SERVER") {
         return Err(Failure::new("the references name no settings any more; they are read in xtask/src/helm/settings.rs"));
-    }
-    // The programs of a release that has no backups yet do not know these; from the first that has, its reference decides.
-    if !known.iter().any(|name| name.starts_with("CERTCTL_BACKUP_")) {
-        known.extend(BACKUP.iter().map(|name| format!("CERTCTL_BACKUP_{name}")));
     }
     Ok(known)
 }
@@ -104,26 +100,6 @@ fn is_mounted(pod: Pod<'_>, path: &str) -> bool {
 
 /// For how long migrations may run, in seconds: as long as the hook has.
 const PATIENCE: u64 = 600;
-
-/// Settings of `certctl-server backup`.
-const BACKUP: [&str; 16] = [
-    "DIRECTORY",
-    "RECIPIENTS",
-    "KEEP_LAST",
-    "KEEP_DAILY",
-    "KEEP_WEEKLY",
-    "KEEP_MONTHLY",
-    "S3_BUCKET",
-    "S3_PREFIX",
-    "S3_REGION",
-    "S3_ENDPOINT",
-    "S3_ENCRYPTION",
-    "S3_KMS_KEY_ID",
-    "S3_ACCESS_KEY_ID",
-    "S3_SECRET_ACCESS_KEY_FILE",
-    "S3_ROLE_ARN",
-    "S3_WEB_IDENTITY_TOKEN_FILE",
-];
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
 
 use self::pod::{Chart, Pod, Secrets};
-use crate::harness::{Api, Cli, Home, LONG, Process, command, free_port, read, run, write};
+use crate::harness::{Api, Cli, Home, LONG, Process, command, free_port, names_in, read, run, write};
 
 /// A cluster of Kubernetes as far as these pods see one: a database, and Secrets.
 struct Installation {
@@ -160,6 +160,26 @@ async fn with_its_own_postgresql_a_first_installation_needs_no_hook_and_an_upgra
     assert_eq!(server.variable("CERTCTL_MIGRATIONS_VIA_HOOK"), "true");
     let mut running = installation.start(&server);
     installation.ready(&mut running).await;
+}
+
+#[tokio::test]
+async fn backups_run_as_the_chart_starts_them() {
+    let installation = Installation::new().await;
+    let sets = ["backup.enabled=true", "backup.keep.last=1", "backup.keep.daily=0", "backup.keep.weekly=0", "backup.keep.monthly=0"];
+    let chart = installation.chart("small", &sets).await.at("127.0.0.1", installation.database);
+    let server = chart.pod("Deployment");
+    let mut running = installation.start(&server);
+    installation.ready(&mut running).await;
+
+    let (create, prune) = (chart.pod("CronJob").before(), chart.pod("CronJob"));
+    let backups = create.path(&installation.home, &create.variable("CERTCTL_BACKUP_DIRECTORY"));
+    let manifests = || names_in(&backups).into_iter().filter(|name| name.ends_with(".manifest.json")).count();
+    for made in 1..=2 {
+        assert!(installation.start(&create).ended(LONG).await.success());
+        assert_eq!(manifests(), made);
+    }
+    assert!(installation.start(&prune).ended(LONG).await.success());
+    assert_eq!(manifests(), 1, "one is kept: {:?}", names_in(&backups));
 }
 
 #[tokio::test]

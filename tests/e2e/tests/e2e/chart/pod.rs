@@ -63,7 +63,8 @@ impl Chart {
     /// Its pod.
     pub(super) fn pod(&self, kind: &str) -> Pod {
         let object = self.object(kind);
-        Pod { kind: kind.to_lowercase(), spec: object["spec"]["template"]["spec"].clone(), name: String::new() }
+        let template = object.pointer("/spec/jobTemplate/spec/template").unwrap_or(&object["spec"]["template"]);
+        Pod { kind: kind.to_lowercase(), spec: template["spec"].clone(), name: String::new(), container: "containers" }
     }
 }
 
@@ -86,12 +87,14 @@ impl Secrets {
     }
 }
 
-/// One pod with one container.
+/// One pod.
 pub(super) struct Pod {
     kind: String,
     spec: Value,
     /// Of its node, or its own where it has one.
     name: String,
+    /// Which of its lists of containers is meant: the first one of it.
+    container: &'static str,
 }
 
 impl Pod {
@@ -101,13 +104,19 @@ impl Pod {
         self
     }
 
+    /// The same, of which the container is meant that runs before the others.
+    pub(super) fn before(mut self) -> Self {
+        self.container = "initContainers";
+        self
+    }
+
     /// A path of the container, as this machine has it.
     pub(super) fn path(&self, home: &Home, inside: &str) -> PathBuf {
         self.root(home).join(inside.trim_start_matches('/'))
     }
 
     fn container(&self) -> &Value {
-        &self.spec["containers"][0]
+        &self.spec[self.container][0]
     }
 
     /// The variables, as the kubelet gives them: what comes from the node, and `$(NAME)` put in.
