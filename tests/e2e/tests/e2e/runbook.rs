@@ -6,7 +6,7 @@ use std::path::Path;
 use certctl_testkit::{Engine, both_databases, require_program, wait_until};
 use serde_json::json;
 
-use crate::harness::{LONG, Prometheus, Ran, Server, Setup, World, command, read, run};
+use crate::harness::{LONG, Prometheus, Ran, Server, Setup, World, command, read, run, run_with_input};
 
 both_databases! {
     async fn the_calls_work_word_for_word(world: World) {
@@ -55,6 +55,12 @@ both_databases! {
             .is(200);
         assert!(open.header("content-type").starts_with("application/openmetrics-text"), "{:?}", open.headers);
         assert!(open.text.ends_with("# EOF\n"));
+        // Two gauges have names that existing scripts ask for; nothing else is amiss.
+        let mut promtool = command(&world.home, require_program("promtool"));
+        let judged = run_with_input(promtool.args(["check", "metrics"]), &reply.text).await;
+        let said: Vec<&str> = judged.stdout.lines().chain(judged.stderr.lines()).filter(|line| !line.is_empty()).collect();
+        let known = |line: &str| ["certctl_agent_total ", "certctl_certificate_total "].iter().any(|name| line.starts_with(name));
+        assert!(said.iter().copied().all(known) && said.len() == 2, "{said:#?}");
     }
 }
 
