@@ -314,7 +314,7 @@ const MUTATIONS: [Mutation; 40] = [
     Mutation {
         name: "the guide points at a measurement that there is not",
         file: "/docs/operator/helm.md",
-        change: Replace("`memory at rest` has 35.5", "`memory at rest` has 12.5"),
+        change: Replace("`memory at rest` has ", "`memory at rest` has 9"),
         found_by: "the guide's",
     },
     Mutation {
