@@ -54,7 +54,7 @@ impl Part {
     ];
 
     /// The values that turn it on, over those of the example `small`.
-    fn sets(self) -> &'static [&'static str] {
+    pub(super) fn sets(self) -> &'static [&'static str] {
         match self {
             ExternalDatabase => {
                 &["postgresql.enabled=false", "externalDatabase.host=db.example.test", "externalDatabase.existingSecret=certctl-database"]

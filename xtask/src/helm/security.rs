@@ -111,8 +111,11 @@ pub(super) fn secrets(world: &World<'_>) -> Result<Vec<String>, Failure> {
     let mut findings = Vec::new();
     for example in ["ha", "small"] {
         let mut arguments = vec!["--values".to_owned(), super::cases::example(example)];
-        for set in CANARY_VALUES.into_iter().chain(["migrations.viaHook=true", "backup.enabled=true", "backup.allowExternalDatabase=true"])
-        {
+        for set in super::cases::Part::SecretValues.sets().iter().copied().chain([
+            "migrations.viaHook=true",
+            "backup.enabled=true",
+            "backup.allowExternalDatabase=true",
+        ]) {
             arguments.extend(["--set".to_owned(), set.to_owned()]);
         }
         let output = match world.render(&arguments)? {
@@ -138,15 +141,6 @@ fn leaks(objects: &[Object]) -> Vec<String> {
 
 /// The password of the canaries, plain and in base64, and their key.
 const CANARIES: [&str; 3] = ["canary/+@:%?", "Y2FuYXJ5LytAOiU/", "Q0FOQVJZLUNBTkFSWS1DQU5BUlktQ0FOQVJZLUNBTkE="];
-
-const CANARY_VALUES: [&str; 6] = [
-    "encryption.existingSecret=",
-    "encryption.key=Q0FOQVJZLUNBTkFSWS1DQU5BUlktQ0FOQVJZLUNBTkE=",
-    "postgresql.auth.existingSecret=",
-    "postgresql.auth.password=canary/+@:%?",
-    "externalDatabase.existingSecret=",
-    "externalDatabase.password=canary/+@:%?",
-];
 
 const VOLUMES: [&str; 8] = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
 

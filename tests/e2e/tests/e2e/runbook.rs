@@ -1,12 +1,11 @@
 //! The operators' runbook for a metrics key, with the tools that it names: curl and jq.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use certctl_testkit::{Engine, both_databases, require_program, wait_until};
+use certctl_testkit::{Engine, both_databases, require_program};
 use serde_json::json;
 
-use crate::harness::{LONG, Prometheus, Ran, Server, Setup, World, command, read, run, run_with_input};
+use crate::harness::{Prometheus, Ran, Server, Setup, World, blocks, command, read, run, run_with_input};
 
 both_databases! {
     async fn the_calls_work_word_for_word(world: World) {
@@ -76,18 +75,15 @@ async fn a_real_prometheus_scrapes_and_loses_nothing_when_its_key_changes() {
     let address = world.server.url().trim_start_matches("https://").to_owned();
     let config = page.config.replace("certctl.your-org.example", &address).replace("30s", "1s");
     let prometheus = Prometheus::start(&world.home, &config).await;
-    wait_until("a first scrape", LONG, async || prometheus.value("up").await == Some(1.0)).await;
+    prometheus.target("up").await;
     assert_eq!(prometheus.value("certctl_certificate_total").await, Some(1.0));
 
     script(&world, &page.rotate).await.ok();
     world.home.plant_key(&read(&world.home.join("certctl.key")));
-    let scrapes = async || prometheus.value("count_over_time(up[1h])").await.unwrap();
-    let before = scrapes().await;
-    wait_until("a scrape with the new key", LONG, async || scrapes().await >= before + 2.0).await;
+    prometheus.scrapes(2.0).await;
     script(&world, &page.revoke.replace("<OLD_KEY_ID>", minted["id"].as_str().unwrap())).await.ok();
     assert_eq!(status(&world, Some(&first_key)).await, "401");
-    let before = scrapes().await;
-    wait_until("scrapes after the end of the old key", LONG, async || scrapes().await >= before + 2.0).await;
+    prometheus.scrapes(2.0).await;
     assert_eq!(prometheus.value("min_over_time(up[1h])").await, Some(1.0), "no scrape has failed");
 }
 
@@ -123,11 +119,7 @@ struct Page {
 
 impl Page {
     fn read() -> Self {
-        let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operator/runbooks/prometheus-by-rest.md"));
-        let blocks = |language: &str| -> Vec<String> {
-            let fence = format!("\n```{language}\n");
-            page.split(&fence).skip(1).map(|rest| rest.split_once("\n```").unwrap().0.to_owned()).collect()
-        };
+        let blocks = |language| blocks("docs/operator/runbooks/prometheus-by-rest.md", language);
         let Ok([mint, keep, look, rotate, revoke]) = <[String; 5]>::try_from(blocks("sh")) else { panic!("the runbook has other blocks") };
         let Ok([config]) = <[String; 1]>::try_from(blocks("yaml")) else { panic!("the runbook has other configurations") };
         Self { mint, keep, look, rotate, revoke, config }

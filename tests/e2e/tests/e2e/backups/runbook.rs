@@ -1,27 +1,9 @@
 //! The runbook and the unit file, word for word.
 
-use std::path::{Path, PathBuf};
-
 use certctl_testkit::{Engine, require_program};
 
 use super::{Kept, age_pair};
-use crate::harness::{Home, Setup, command, product, read, run};
-
-fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
-/// The blocks of shell commands of a page, in order.
-fn blocks(page: &str) -> Vec<String> {
-    blocks_of(page, "sh")
-}
-
-/// The blocks of a page in a language, in order.
-fn blocks_of(page: &str, language: &str) -> Vec<String> {
-    let fence = format!("\n```{language}\n");
-    let parts = page.split(fence.as_str()).skip(1);
-    parts.map(|rest| rest.split_once("\n```").unwrap_or_else(|| panic!("a block does not end: {rest}")).0.to_owned()).collect()
-}
+use crate::harness::{Home, Setup, blocks, command, in_repository, product, read, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_of_the_runbook_works_as_it_stands() {
@@ -37,10 +19,10 @@ async fn every_command_of_the_runbook_works_as_it_stands() {
     let mut psql = command(&kept.world.home, require_program("psql"));
     run(psql.args([&url, "-c", "DROP DATABASE IF EXISTS certctl_restored"])).await.ok();
     let folder = product("certctl-server").parent().unwrap().to_str().unwrap().to_owned();
-    let runbook = blocks(&read(&in_repository("docs/operator/runbooks/postgres-backup.md")));
+    let runbook = blocks("docs/operator/runbooks/postgres-backup.md", "sh");
     assert_eq!(runbook.len(), 8);
     // Of the guide, what does not need an init system.
-    let guide = blocks(&read(&in_repository("docs/operator/backup.md"))).into_iter().filter(|block| !block.contains("systemctl"));
+    let guide = blocks("docs/operator/backup.md", "sh").into_iter().filter(|block| !block.contains("systemctl"));
     for block in runbook.into_iter().chain(guide) {
         let mut shell = command(&kept.world.home, require_program("bash"));
         setup.apply(&mut shell);
@@ -59,7 +41,7 @@ async fn every_command_of_the_runbook_works_as_it_stands() {
 async fn the_settings_of_the_guide_are_settings() {
     let home = std::sync::Arc::new(Home::new());
     let key = home.write("backup.key", "not a key, but as good as one here");
-    let examples = blocks_of(&read(&in_repository("docs/operator/backup.md")), "toml");
+    let examples = blocks("docs/operator/backup.md", "toml");
     assert_eq!(examples.len(), 2);
     for (number, example) in examples.into_iter().enumerate() {
         let file = home.write(&format!("{number}.toml"), example.replace("/etc/certctl/backup.key", key.to_str().unwrap()));

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::harness::{Home, Process, Ran, command, in_own_mounts, product, run, write};
+use crate::harness::{Home, Process, Ran, command, in_own_mounts, in_repository, product, run, write};
 
 /// What Helm rendered.
 pub(super) struct Chart {
@@ -20,7 +20,7 @@ pub(super) struct Chart {
 impl Chart {
     /// An example with these values; a word with `--` is an argument for Helm itself.
     pub(super) async fn render(home: &Home, example: &str, sets: &[String]) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = in_repository("");
         let mut helm = command(home, require_program("helm"));
         helm.current_dir(&root).args(["template", "rel", "deploy/helm/certctl", "--namespace", "tools"]);
         helm.args(["--values", &format!("deploy/helm/certctl/examples/{example}.yaml")]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use certctl_testkit::{require_program, wait_until};
 use nix::sys::signal::Signal;
+use reqwest::RequestBuilder;
 use serde_json::Value;
 
 use super::{Home, LONG, Process, free_port, write};
@@ -17,13 +18,13 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it in the folder of the test, with this configuration.
+    /// Starts it in the folder of the test, with this configuration, in YAML or JSON.
     pub(crate) async fn start(home: &Arc<Home>, config: &str) -> Self {
         let (port, program) = (free_port(), require_program("prometheus"));
         let config = write(&home.join("prometheus.yml"), config);
         let flags = [
             format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", home.join("prometheus").display()),
+            format!("--storage.tsdb.path={}", home.join("prometheus-data").display()),
             format!("--web.listen-address=127.0.0.1:{port}"),
         ];
         let words: Vec<&str> = std::iter::once(program.to_str().unwrap()).chain(flags.iter().map(String::as_str)).collect();
@@ -38,13 +39,44 @@ impl Prometheus {
         Self { base, client, _process: process }
     }
 
-    /// The value of the only series of a query; `None` when there is none.
-    pub(crate) async fn value(&self, query: &str) -> Option<f64> {
+    /// What its API answers.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        answer(self.client.get(format!("{}{path}", self.base))).await
+    }
+
+    /// The series of a query.
+    pub(crate) async fn query(&self, expression: &str) -> Value {
         let asked = self.client.post(format!("{}/api/v1/query", self.base)).header("content-type", "application/x-www-form-urlencoded");
-        let answer = asked.body(format!("query={query}")).send().await.unwrap();
-        let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-        let series = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{query}: {answer}"));
-        assert!(series.len() < 2, "{query}: {answer}");
+        answer(asked.body(format!("query={expression}"))).await["data"]["result"].take()
+    }
+
+    /// The value of the only series of a query; `None` when there is none.
+    pub(crate) async fn value(&self, expression: &str) -> Option<f64> {
+        let series = self.query(expression).await;
+        let series = series.as_array().unwrap_or_else(|| panic!("{expression}: {series}"));
+        assert!(series.len() < 2, "{expression}: {series:?}");
         series.first().map(|one| one["value"][1].as_str().unwrap().parse().unwrap())
     }
+
+    /// Waits until its one target is that healthy; gives it.
+    pub(crate) async fn target(&self, health: &str) -> Value {
+        let mut target = Value::Null;
+        wait_until("a target of Prometheus", LONG, async || {
+            target = self.get("/api/v1/targets").await["data"]["activeTargets"][0].clone();
+            target["health"] == health
+        })
+        .await;
+        target
+    }
+
+    /// Waits for so many further scrapes, good or bad.
+    pub(crate) async fn scrapes(&self, more: f64) {
+        let count = async || self.value("count_over_time(up[1h])").await.unwrap_or_default();
+        let before = count().await;
+        wait_until("scrapes", LONG, async || count().await >= before + more).await;
+    }
+}
+
+async fn answer(asked: RequestBuilder) -> Value {
+    serde_json::from_str(&asked.send().await.unwrap().text().await.unwrap()).unwrap()
 }
