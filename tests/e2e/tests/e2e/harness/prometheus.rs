@@ -58,12 +58,14 @@ impl Prometheus {
         series.first().map(|one| one["value"][1].as_str().unwrap().parse().unwrap())
     }
 
-    /// Waits until its one target is that healthy; gives it.
+    /// Waits until its one target is that healthy and queries see the scrape that says so; gives it. Prometheus shows the health of a target before it
+    /// has stored what the scrape brought.
     pub(crate) async fn target(&self, health: &str) -> Value {
+        let up = if health == "up" { 1.0 } else { 0.0 };
         let mut target = Value::Null;
         wait_until("a target of Prometheus", LONG, async || {
             target = self.get("/api/v1/targets").await["data"]["activeTargets"][0].clone();
-            target["health"] == health
+            target["health"] == health && self.value("up").await == Some(up)
         })
         .await;
         target
