@@ -71,8 +71,21 @@ impl Prometheus {
         target
     }
 
+    /// Waits for so many further scrapes and for one that is good, then sees that the server has refused none. A scrape that is late, as on a busy machine,
+    /// is none that was refused.
+    pub(crate) async fn loses_nothing(&self, more: f64) {
+        self.scrapes(more).await;
+        self.target("up").await;
+        assert_eq!(self.refused().await, None);
+    }
+
+    /// How many scrapes the server has refused, by what it said at the last good one.
+    pub(crate) async fn refused(&self) -> Option<f64> {
+        self.value("certctl_http_request_duration_seconds_count{route=\"/api/v1/metrics/prometheus\",status=\"4xx\"}").await
+    }
+
     /// Waits for so many further scrapes, good or bad.
-    pub(crate) async fn scrapes(&self, more: f64) {
+    async fn scrapes(&self, more: f64) {
         let count = async || self.value("count_over_time(up[1h])").await.unwrap_or_default();
         let before = count().await;
         wait_until("scrapes", LONG, async || count().await >= before + more).await;
