@@ -2,10 +2,8 @@
 //!
 //! Everything it makes is in one folder and every process it starts is its own; when it ends, only the folder is left.
 
-mod children;
 mod database;
 mod folder;
-mod interrupt;
 mod steps;
 mod story;
 mod tls;
@@ -14,13 +12,13 @@ mod web;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::children::Children;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::{binaries, say, setup, workspace};
 
-use self::children::Children;
 use self::database::ScratchDatabase;
 use self::folder::Folder;
-use self::interrupt::Interrupt;
 use self::steps::Steps;
 use self::story::Stage;
 use self::web::Web;

@@ -7,6 +7,7 @@ mod acceptance;
 mod alerts;
 mod cases;
 mod chart;
+mod cluster;
 mod guide;
 mod mutations;
 mod objects;
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Write what is kept beside the chart: rendered examples, rules, the page of all values
     #[arg(long, conflicts_with = "mutations")]
     write: bool,
+    /// Install, upgrade, roll back and remove the chart in a real cluster without containers; `cargo xtask setup --cluster` brings it
+    #[arg(long, conflicts_with_all = ["mutations", "write"])]
+    cluster: bool,
 }
 
 /// Judges the chart, or the judges.
@@ -49,6 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if args.mutations {
         return mutations::run(&root, &tools);
+    }
+    if args.cluster {
+        return cluster::run(&root, &tools);
     }
     say::title("The six combinations");
     let world = World::look(&root, &tools)?;

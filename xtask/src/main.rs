@@ -2,11 +2,13 @@
 
 mod bench;
 mod binaries;
+mod children;
 mod codegen;
 mod demo;
 mod failure;
 mod files;
 mod helm;
+mod interrupt;
 mod process;
 mod say;
 mod setup;

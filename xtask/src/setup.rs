@@ -3,12 +3,14 @@
 mod apt;
 mod elsewhere;
 mod golang;
+pub(crate) mod kubernetes;
 mod needs;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::failure::Failure;
+use crate::process::find_program;
 use crate::say;
 
 use self::elsewhere::Packaged;
@@ -23,6 +25,9 @@ pub(crate) struct Args {
     /// Only report; install nothing, and fail where something is missing
     #[arg(long)]
     check: bool,
+    /// Also what `cargo xtask helm --cluster` needs; building it takes a quarter of an hour
+    #[arg(long)]
+    cluster: bool,
 }
 
 /// Installs what is missing, or says how to.
@@ -32,11 +37,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let tools = tools_dir()?;
     let unbuilt: Vec<&Module> = golang::ALL.iter().filter(|built| report_built(built, &tools).is_none()).collect();
     let absent: Vec<&Packaged> = elsewhere::ALL.iter().filter(|packaged| report_packaged(packaged, &tools).is_none()).collect();
-    if missing.is_empty() && unbuilt.is_empty() && absent.is_empty() {
+    let cluster = args.cluster && !report_cluster(&tools);
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    if args.cluster && find_program("etcd").is_none() {
+        packages.push("etcd-server");
+    }
+    if packages.is_empty() && unbuilt.is_empty() && absent.is_empty() && !cluster {
         return Ok(());
     }
-    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
-    if !unbuilt.is_empty() && golang::go().is_none() {
+    if (cluster || !unbuilt.is_empty()) && golang::go().is_none() {
         packages.push("golang-go");
     }
     if args.check {
@@ -60,7 +69,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         packaged.install(&tools)?;
         say::held(format_args!("{}", packaged.name), started.elapsed());
     }
+    if cluster {
+        let started = Instant::now();
+        say::line(format_args!("  … Kubernetes: building it with Go into {}; this takes a while", tools.display()));
+        kubernetes::install(&tools)?;
+        say::held(format_args!("Kubernetes {}", kubernetes::RELEASE), started.elapsed());
+    }
     Ok(())
+}
+
+fn report_cluster(tools: &Path) -> bool {
+    let found = kubernetes::installed(tools);
+    if found {
+        say::line(format_args!("  ✓ Kubernetes: {} in {}", kubernetes::RELEASE, tools.display()));
+    } else {
+        say::line("  ✗ Kubernetes: missing, needed to install the chart for real");
+    }
+    found
 }
 
 fn report_packaged(packaged: &Packaged, tools: &Path) -> Option<String> {

@@ -10,18 +10,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::binaries::Binaries;
+use crate::children::{Children, bound, free_address};
 use crate::failure::Failure;
 use crate::files;
+use crate::interrupt::Interrupt;
 use crate::process::{capture, command, variable};
 use crate::say;
 
-use super::children::{Children, bound};
 use super::database::ScratchDatabase;
 use super::folder::Folder;
-use super::interrupt::Interrupt;
 use super::steps::Steps;
 use super::tls;
-use super::web::{Site, Web, free_address};
+use super::web::{Site, Web};
 
 /// Everything that the story needs.
 pub(crate) struct Stage<'a> {

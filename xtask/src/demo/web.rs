@@ -1,15 +1,15 @@
 //! The server that the certificate is for: a real nginx with a configuration of its own, or, where there is none, the agent's small listener.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::children::{Children, bound, free_address};
 use crate::failure::Failure;
 use crate::files;
+use crate::interrupt::Interrupt;
 use crate::process::{capture, command};
 
-use super::children::{Children, bound};
-use super::interrupt::Interrupt;
 use super::tls::{self, Served};
 
 /// Which server serves.
@@ -69,12 +69,6 @@ impl Site {
         }
         interrupt.until(Duration::from_secs(20), || children.all_alive(), || tls::unverified(self.address, name))
     }
-}
-
-/// An address on this machine that nobody uses now.
-pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    free.map_err(|error| Failure::new("no free port on this machine").because(error))
 }
 
 /// A complete configuration that touches nothing outside its folder.

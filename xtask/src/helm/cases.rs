@@ -33,7 +33,7 @@ use Part::{
 };
 
 impl Part {
-    const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 17] = [
         ExternalDatabase,
         Hook,
         Backup,

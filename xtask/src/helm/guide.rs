@@ -46,7 +46,7 @@ pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
 }
 
 /// The lines of the blocks that are for a shell.
-fn shell_lines(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn shell_lines(text: &str) -> impl Iterator<Item = &str> {
     let mut inside = false;
     text.lines().filter(move |line| {
         if let Some(language) = line.strip_prefix("```") {

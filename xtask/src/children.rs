@@ -1,6 +1,7 @@
-//! The processes of the demo: each in a process group of its own, each with a log, and none left when the demo is gone.
+//! The processes of a command: each in a process group of its own, each with a log, and none left when the command is gone.
 
 use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -16,7 +17,7 @@ use crate::process::{command, find_program, shown};
 use crate::{files, say};
 
 /// A command for [`Children::start`]: the kernel ends the process when the thread that started it is gone (prctl(2), `PR_SET_PDEATHSIG`), by way of
-/// setpriv(1) where there is one, so that not even a killed demo leaves it behind.
+/// setpriv(1) where there is one, so that not even a killed command leaves it behind.
 pub(crate) fn bound(program: &Path) -> Command {
     let Some(setpriv) = find_program("setpriv") else { return command(program) };
     let mut bound = command(setpriv);
@@ -111,6 +112,12 @@ impl Drop for Children {
     }
 }
 
+/// An address on this machine that nobody uses now.
+pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    free.map_err(|error| Failure::new("no free port on this machine").because(error))
+}
+
 const LAST_LINES: usize = 15;
 
 /// A little more than the server's own budget for a graceful stop.
@@ -121,7 +128,7 @@ mod tests {
     use nix::sys::signal::kill;
 
     use super::*;
-    use crate::demo::interrupt::Interrupt;
+    use crate::interrupt::Interrupt;
 
     fn shell(script: &str) -> Command {
         let mut shell = bound(Path::new("/bin/sh"));
