@@ -83,7 +83,9 @@ impl BootError {
             Self::Store(StoreError::SchemaOlder { .. }) => {
                 Some("run `certctl-server migrate`, or unset CERTCTL_MIGRATIONS_VIA_HOOK".to_owned())
             }
-            Self::Store(StoreError::SchemaNewer { .. }) => Some("start the release that made this schema, or a newer one".to_owned()),
+            Self::Store(StoreError::SchemaNewer { .. }) => {
+                Some("start the release that made this schema, or a newer one; or restore the backup from before the upgrade".to_owned())
+            }
             Self::Store(StoreError::MigrationLocked { pid, .. }) => Some(match pid {
                 Some(pid) => format!("wait for it; if it hangs, end its session with `SELECT pg_terminate_backend({pid})` and try again"),
                 None => "try again".to_owned(),

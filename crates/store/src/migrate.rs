@@ -2,12 +2,14 @@
 //!
 //! Each says in its head what it does to programs that do not know it (`steps`), and is applied whole or not at all (`run`).
 
+mod compatibility;
 mod holder;
 mod run;
 mod steps;
 
 use std::time::Duration;
 
+pub use self::compatibility::{Verdict, name, program, releases, verdict, verdict_after};
 pub use self::holder::Holder;
 pub use self::run::LOCK;
 pub use self::steps::{Class, Head, Step, fingerprint, oldest_after, steps};
@@ -93,7 +95,11 @@ pub async fn wait(db: &Db, patience: Patience) -> Result<SchemaState, StoreError
 pub async fn check(db: &Db) -> Result<SchemaState, StoreError> {
     let state = state(db).await?;
     match state.found.cmp(&state.known) {
-        std::cmp::Ordering::Greater if oldest(db).await?.is_some_and(|oldest| oldest <= state.known) => Ok(state),
+        std::cmp::Ordering::Greater
+            if oldest(db).await?.is_some_and(|oldest| verdict(state.known, state.found, oldest) == Verdict::Runs) =>
+        {
+            Ok(state)
+        }
         std::cmp::Ordering::Greater => Err(StoreError::SchemaNewer { found: state.found, known: state.known }),
         std::cmp::Ordering::Less => Err(StoreError::SchemaOlder { found: state.found, needed: state.known }),
         std::cmp::Ordering::Equal => Ok(state),

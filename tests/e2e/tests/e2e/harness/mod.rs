@@ -15,6 +15,7 @@ mod process;
 mod prometheus;
 mod s3;
 mod server;
+mod tables;
 mod wire;
 mod world;
 mod zlint;
@@ -37,6 +38,7 @@ pub(crate) use process::{Process, Ran, command, in_own_mounts, product, run, run
 pub(crate) use prometheus::Prometheus;
 pub(crate) use s3::{Bucket, Keeper};
 pub(crate) use server::{Server, Setup};
+pub(crate) use tables::Tables;
 pub(crate) use wire::{Cut, Wire};
 pub(crate) use world::{Site, World};
 pub(crate) use zlint::lint;

@@ -137,6 +137,11 @@ impl Server {
         Api::new(&self.url(), &read(&self.ca_file()))
     }
 
+    /// Fails the test when it has ended.
+    pub(crate) fn process_must_run(&mut self) {
+        self.process.must_run();
+    }
+
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
