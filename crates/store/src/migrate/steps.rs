@@ -141,6 +141,22 @@ mod tests {
     }
 
     #[test]
+    fn no_migration_was_changed() {
+        let kept = include_str!("../../migrations/checksums");
+        let line = |engine: &str, step: &Step, body: &str| {
+            let sum = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes()));
+            format!("{sum}  {engine}/{}\n", step.name)
+        };
+        let sqlite = STEPS.iter().map(|step| line("sqlite", step, step.sqlite()));
+        let found: String = sqlite.chain(STEPS.iter().map(|step| line("postgres", step, step.postgres()))).collect();
+        assert_eq!(
+            kept, found,
+            "what was applied somewhere never changes: put the text back, and write a migration of the next number. For a new one, and for \
+             one that has left nobody's machine yet, put the line that is found into crates/store/migrations/checksums"
+        );
+    }
+
+    #[test]
     fn a_head_is_read_or_is_none() {
         let head = |class, oldest| Some((Head { class, oldest }, "DROP TABLE x;"));
         assert_eq!(split("-- class: expand\nDROP TABLE x;"), head(Class::Expand, 1));
