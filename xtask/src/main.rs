@@ -12,6 +12,7 @@ mod say;
 mod setup;
 mod test;
 mod tidy;
+mod upgrade;
 mod walls;
 mod workspace;
 
@@ -41,6 +42,8 @@ enum Command {
     Helm(helm::Args),
     /// Measure the server under load, each workload beside a limit of the same run
     Bench(bench::Args),
+    /// Upgrade two replicas from an older revision to this one under traffic, and take them back
+    Upgrade(upgrade::Args),
     /// Write the generated reference pages under docs/reference
     Codegen(codegen::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Tidy(args) => tidy::run(&args),
         Command::Helm(args) => helm::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
     match outcome {

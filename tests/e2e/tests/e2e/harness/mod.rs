@@ -34,6 +34,8 @@ pub(crate) use home::Home;
 pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{Openssl, fingerprint_of};
 pub(crate) use pages::{blocks, in_repository};
+#[cfg(feature = "upgrade")]
+pub(crate) use process::older;
 pub(crate) use process::{Process, Ran, command, in_own_mounts, product, run, run_with_input};
 pub(crate) use prometheus::Prometheus;
 pub(crate) use s3::{Bucket, Keeper};
