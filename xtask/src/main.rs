@@ -14,6 +14,7 @@ mod say;
 mod setup;
 mod test;
 mod tidy;
+mod upgrade;
 mod walls;
 mod workspace;
 
@@ -43,6 +44,8 @@ enum Command {
     Helm(helm::Args),
     /// Measure the server under load, each workload beside a limit of the same run
     Bench(bench::Args),
+    /// Upgrade two replicas from an older revision to this one under traffic, and take them back
+    Upgrade(upgrade::Args),
     /// Write the generated reference pages under docs/reference
     Codegen(codegen::Args),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Tidy(args) => tidy::run(&args),
         Command::Helm(args) => helm::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
     match outcome {

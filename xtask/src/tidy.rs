@@ -4,6 +4,7 @@
 //! tests, and one line in [`run`].
 
 mod crates;
+mod expand;
 mod features;
 mod generated;
 mod links;
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     report.rule("no path of this machine", || Ok(paths::check(&tree, &paths::of_this_machine(&root))))?;
     report.rule("files are short, say what they are, and obey the lints", || Ok(shape::check(&tree)))?;
     report.rule("migrations stand in pairs", || Ok(migrations::check(&tree)))?;
+    report.rule("migrations let older programs go on", || Ok(expand::check(&tree)))?;
     report.rule("links in documents resolve", || Ok(links::check(&tree)))?;
     report.rule("the main path names real files", || Ok(mainpath::check(&tree)))?;
     report.rule("every snapshot belongs to a test", || Ok(snapshots::check(&tree)))?;

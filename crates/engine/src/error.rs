@@ -135,13 +135,17 @@ impl From<StoreError> for Error {
                 error.fields.push(FieldError { field: field.clone(), message: message.clone() });
                 error
             }
-            StoreError::Database(_) => {
+            StoreError::Database(_) | StoreError::Silent { .. } | StoreError::Busy { .. } => {
                 Self::new(ErrorKind::Unavailable, "database_unavailable", "the database does not answer as it should").because(error)
             }
             StoreError::Url
             | StoreError::SchemaNewer { .. }
             | StoreError::SchemaOlder { .. }
-            | StoreError::Migrate(_)
+            | StoreError::Migration { .. }
+            | StoreError::MigrationChanged { .. }
+            | StoreError::MigrationSlow { .. }
+            | StoreError::MigrationLocked { .. }
+            | StoreError::MigrationBlocked { .. }
             | StoreError::Corrupt(_)
             | StoreError::Secret(_) => Self::internal(text).because(error),
         }

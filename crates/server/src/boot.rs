@@ -83,7 +83,28 @@ impl BootError {
             Self::Store(StoreError::SchemaOlder { .. }) => {
                 Some("run `certctl-server migrate`, or unset CERTCTL_MIGRATIONS_VIA_HOOK".to_owned())
             }
-            Self::Store(StoreError::SchemaNewer { .. }) => Some("start the release that made this schema, or a newer one".to_owned()),
+            Self::Store(StoreError::SchemaNewer { .. }) => {
+                Some("start the release that made this schema, or a newer one; or restore the backup from before the upgrade".to_owned())
+            }
+            Self::Store(StoreError::MigrationLocked { pid, .. }) => Some(match pid {
+                Some(pid) => format!("wait for it; if it hangs, end its session with `SELECT pg_terminate_backend({pid})` and try again"),
+                None => "try again".to_owned(),
+            }),
+            Self::Store(StoreError::MigrationBlocked { pid, .. }) => Some(match pid {
+                Some(pid) => {
+                    format!("let it end, or end it with `SELECT pg_terminate_backend({pid})`, and try again; servers go on meanwhile")
+                }
+                None => "try again; servers go on meanwhile".to_owned(),
+            }),
+            Self::Store(StoreError::MigrationSlow { .. }) => {
+                Some("give it more time with CERTCTL_DATABASE_START_TIMEOUT; a startup probe must allow twice as much".to_owned())
+            }
+            Self::Store(StoreError::MigrationChanged { .. }) => {
+                Some("this program and the one that made the schema are not of the same line: use a release as it was published".to_owned())
+            }
+            Self::Store(StoreError::Busy { .. }) => {
+                Some("one server at a time works on an SQLite database: stop the other one, or the tool that has the file open".to_owned())
+            }
             Self::Store(StoreError::Url) => Some("see `certctl-server config reference`, database.url".to_owned()),
             Self::Store(_) => Some("look whether the database runs and CERTCTL_DATABASE_URL is right".to_owned()),
             Self::System { .. } | Self::Failed(_) => None,
@@ -99,8 +120,8 @@ pub async fn migrate_only(database: &DatabaseSettings, data_dir: &Path) -> Resul
     prepare_sqlite(database, data_dir)?;
     // No secret is read or written by migrations: any keyring will do.
     let (keyring, _) = Keyring::generate()?;
-    let store = Store::open(&open_options(database), keyring).await?;
-    let state = migrate::migrate(store.db()).await?;
+    let store = Store::open_within(&open_options(database), keyring, database.start_timeout).await?;
+    let state = migrate::migrate(store.db(), migrate::Patience(database.start_timeout)).await?;
     store.db().close().await;
     Ok(state)
 }
@@ -139,11 +160,16 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     let data_dir = config.server.data_dir.clone();
     private_file::directory(&data_dir)?;
     let store = open_store(&config).await?;
-    if config.database.migrations_via_hook {
-        migrate::check(store.db()).await?;
+    let patience = migrate::Patience(config.database.start_timeout);
+    let schema = if config.database.migrations_via_hook {
+        migrate::wait(store.db(), patience).await?
     } else {
-        let state = migrate::migrate(store.db()).await?;
-        tracing::info!(schema = state.known, "the schema is up to date");
+        migrate::migrate(store.db(), patience).await?
+    };
+    if schema.found > schema.known {
+        tracing::warn!(schema = schema.found, known = schema.known, "the schema is newer than this program, and says that it can go on");
+    } else {
+        tracing::info!(schema = schema.found, "the schema is up to date");
     }
     let engine = Engine::new(store.clone(), Arc::clone(&clock), options(&config));
     seed::seed(&engine).await?;
@@ -288,7 +314,7 @@ pub fn version() -> Version {
 async fn open_store(config: &Config) -> Result<Store, BootError> {
     prepare_sqlite(&config.database, &config.server.data_dir)?;
     let keyring = keyring(config)?;
-    Ok(Store::open(&open_options(&config.database), keyring).await?)
+    Ok(Store::open_within(&open_options(&config.database), keyring, config.database.start_timeout).await?)
 }
 
 pub(crate) fn open_options(database: &DatabaseSettings) -> OpenOptions {

@@ -14,6 +14,7 @@ pub mod problem;
 pub mod rate_limit;
 pub mod readiness;
 pub mod routes;
+pub mod schema;
 pub mod shutdown;
 pub mod state;
 pub mod telemetry;

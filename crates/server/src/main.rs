@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use certctl_server::boot::{self, BootError};
 use certctl_server::config::{self, ConfigErrors, ConfigFlags, LogSettings, SettingValue};
+use certctl_server::schema::{Schema, Target};
 use certctl_server::{backup, metrics, routes, telemetry};
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -29,8 +30,11 @@ struct Cli {
 enum Command {
     /// Serve; the default.
     Serve,
-    /// Bring the schema up to date, then end. Needs the database settings alone.
-    Migrate,
+    /// Bring the schema up to date, then end; or look at what that would do. Needs the database settings alone.
+    Migrate {
+        #[command(subcommand)]
+        command: Option<MigrateCommand>,
+    },
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -50,6 +54,31 @@ enum Command {
     Metrics {
         #[command(subcommand)]
         command: MetricsCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum MigrateCommand {
+    /// Show the migrations that this program would apply, and which programs can run on the schema afterwards. Changes nothing.
+    Plan {
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show every migration, applied or not, and which programs can run on the schema as it is. Changes nothing.
+    Status {
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether another release can run on the schema as it is, such as the one to go back to. Exit code 1 when it cannot.
+    Check {
+        /// The release, such as `0.1.0`, or the number of the newest migration that it knows.
+        #[arg(long, value_name = "RELEASE", value_parser = target)]
+        target_version: Target,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -134,6 +163,7 @@ const EXAMPLES: &str = "Examples:
   CERTCTL_DATABASE_URL=postgres://certctl@db/certctl certctl-server --config /etc/certctl/server.toml
   certctl-server config check
   certctl-server migrate
+  certctl-server migrate check --target-version 0.1.0
   CERTCTL_BACKUP_DIRECTORY=/srv/backups certctl-server backup create
 
 Exit codes: 0 ended as asked, 1 something failed, 2 the command line or the configuration is wrong.";
@@ -148,6 +178,7 @@ fn main() -> ExitCode {
             print_error(&errors.to_string());
             ExitCode::from(2)
         }
+        Err(Failure::Answered) => ExitCode::FAILURE,
         Err(Failure::Boot(error)) => {
             print_error(&format!("error: {}", boot::chain(&error)));
             if let Some(hint) = error.hint() {
@@ -161,6 +192,8 @@ fn main() -> ExitCode {
 enum Failure {
     Config(ConfigErrors),
     Boot(BootError),
+    /// The answer was no, and has been given.
+    Answered,
 }
 
 impl From<ConfigErrors> for Failure {
@@ -192,7 +225,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             log(&config.log)?;
             Ok(block_on(boot::serve(config))?)
         }
-        Some(Command::Migrate) => migrate(),
+        Some(Command::Migrate { command: None }) => migrate(),
+        Some(Command::Migrate { command: Some(command) }) => look_at_schema(&cli.config, command),
         Some(Command::Config { command: ConfigCommand::Check }) => {
             let config = config::from_process(&cli.config)?;
             for warning in config.warnings() {
@@ -230,6 +264,28 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn look_at_schema(flags: &ConfigFlags, command: &MigrateCommand) -> Result<(), Failure> {
+    let only = config::database_from_process(flags)?;
+    log(&only.log)?;
+    let schema = block_on(Schema::look(&only.database))?;
+    match command {
+        MigrateCommand::Plan { json } => print(&if *json { pretty(&schema.plan()) } else { schema.plan_text() }),
+        MigrateCommand::Status { json } => print(&if *json { pretty(&schema) } else { schema.status_text() }),
+        MigrateCommand::Check { target_version, json } => {
+            let answer = schema.check(target_version);
+            print(&if *json { pretty(&answer) } else { answer.text() });
+            if !answer.can_run() {
+                return Err(Failure::Answered);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    Target::parse(text)
 }
 
 fn run_backup(flags: &ConfigFlags, command: &BackupCommand) -> Result<(), Failure> {

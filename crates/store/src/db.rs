@@ -11,7 +11,9 @@ use certctl_domain::time::Timestamp;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::types::Json;
-use sqlx::{Arguments as _, AssertSqlSafe, ColumnIndex, Connection as _, Decode, Postgres, Row as _, Sqlite, Transaction, Type};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, ColumnIndex, ConnectOptions as _, Connection as _, Decode, Postgres, Row as _, Sqlite, Transaction, Type,
+};
 use time::OffsetDateTime;
 
 use crate::error::StoreError;
@@ -376,7 +378,7 @@ impl Db {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10))
+            .busy_timeout(BUSY_TIMEOUT)
             .pragma("wal_autocheckpoint", "1000");
         let pool = || {
             let pool = SqlitePoolOptions::new().acquire_timeout(options.acquire_timeout).idle_timeout(None).max_lifetime(None);
@@ -401,6 +403,65 @@ impl Db {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
+    }
+
+    /// Opens a database that may not be there yet: tries again until the time has passed, and tells why it waits.
+    ///
+    /// # Errors
+    /// At once when waiting does not help, such as with a wrong password; otherwise [`StoreError::Silent`] or [`StoreError::Busy`].
+    pub async fn open_within(options: &OpenOptions, patience: Duration) -> Result<Self, StoreError> {
+        let until = tokio::time::Instant::now() + patience;
+        let mut told = false;
+        loop {
+            let error = match Self::reach(options).await {
+                Ok(()) => match Self::open(options).await {
+                    Err(StoreError::Database(error)) if may_come_back(&error) || is_busy(&error) => error,
+                    other => return other,
+                },
+                Err(StoreError::Database(error)) if may_come_back(&error) => error,
+                Err(error) => return Err(error),
+            };
+            let now = tokio::time::Instant::now();
+            if now >= until {
+                let seconds = patience.as_secs();
+                return Err(if is_busy(&error) { StoreError::Busy { seconds } } else { StoreError::Silent { seconds, source: error } });
+            }
+            if !told {
+                tracing::warn!(why = %error, left_s = until.duration_since(now).as_secs(), "the database does not answer; waiting");
+                told = true;
+            }
+            tokio::time::sleep(TRY_AGAIN.min(until.duration_since(now))).await;
+        }
+    }
+
+    /// Makes one connection to PostgreSQL and ends it again: a pool that cannot connect does not say why.
+    async fn reach(options: &OpenOptions) -> Result<(), StoreError> {
+        let url = options.url.expose();
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Ok(());
+        }
+        let connect = PgConnectOptions::from_str(url).map_err(|_| StoreError::Url)?.application_name("certctl").extra_float_digits(None);
+        let made = tokio::time::timeout(options.acquire_timeout, connect.connect()).await;
+        made.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
+        Ok(())
+    }
+
+    /// Begins a transaction that will write, unless somebody else writes to the SQLite file for as long as this.
+    pub(crate) async fn begin_or_busy(&self, wait: Duration) -> Result<Option<Tx>, StoreError> {
+        let Self::Sqlite { writer, .. } = self else { return self.begin().await.map(Some) };
+        let patience = |time: Duration| sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA busy_timeout = {}", time.as_millis()))).execute(writer);
+        patience(wait).await?;
+        let begun = writer.begin_with("BEGIN IMMEDIATE").await;
+        match begun {
+            Ok(mut tx) => {
+                sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis()))).execute(&mut *tx).await?;
+                Ok(Some(Tx::Sqlite(tx)))
+            }
+            Err(error) => {
+                patience(BUSY_TIMEOUT).await?;
+                if is_busy(&error) { Ok(None) } else { Err(error.into()) }
+            }
+        }
     }
 
     /// Reads rows outside a transaction.
@@ -529,6 +590,23 @@ impl Tx {
         }
     }
 
+    /// Runs statements that give nothing and take no values.
+    pub(crate) async fn run_script(&mut self, text: String) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(tx) => sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **tx).await.map(drop),
+            Self::Postgres(tx) => sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut **tx).await.map(drop),
+        }
+    }
+
+    /// Ends it without a trace.
+    pub(crate) async fn rollback(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
@@ -538,8 +616,30 @@ impl Tx {
     }
 }
 
-/// What every session on PostgreSQL begins with: nobody waits for ever.
+/// Whether a PostgreSQL that gave this error may take the next try: it is not there yet, starts, stops, or is full (appendix A of its
+/// manual: classes 08 and 57P, 53300).
+pub(crate) fn may_come_back(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(database) => {
+            database.code().is_some_and(|code| code.starts_with("08") || matches!(code.as_ref(), "57P01" | "57P02" | "57P03" | "53300"))
+        }
+        _ => false,
+    }
+}
+
+/// Whether SQLite says that somebody else writes (`SQLITE_BUSY`, with what it says further in the upper bits).
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
+}
+
 /// A connection that rested longer is asked whether it is still there before it is used.
 const RESTED: Duration = Duration::from_secs(1);
+/// How long a statement waits for whoever writes to the SQLite file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait before a database that did not answer is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
+/// What every session on PostgreSQL begins with: nobody waits for ever.
 const SESSION: &str = "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '30s'";

@@ -39,9 +39,66 @@ pub enum StoreError {
         /// In the program.
         needed: i64,
     },
-    /// A migration failed.
-    #[error("a migration failed")]
-    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A migration failed. Nothing of it stays.
+    #[error("migration {migration} failed, and nothing of it was kept")]
+    Migration {
+        /// Its name.
+        migration: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A migration is not what was applied once.
+    #[error("migration {migration} was applied in another form than this program has it")]
+    MigrationChanged {
+        /// Its name.
+        migration: &'static str,
+    },
+    /// A statement of a migration took too long.
+    #[error("a statement of migration {migration} has not ended within {seconds} s, and nothing of it was kept")]
+    MigrationSlow {
+        /// Its name.
+        migration: &'static str,
+        /// How long it was given, in seconds.
+        seconds: u64,
+    },
+    /// Somebody holds the migration lock. Names who, for the operator's eyes: only ever made at a start.
+    #[error("another program has held the migration lock for {seconds} s: {holder}")]
+    MigrationLocked {
+        /// How long it was waited for, in seconds.
+        seconds: u64,
+        /// Whoever it is.
+        holder: String,
+        /// Its backend.
+        pid: Option<i64>,
+    },
+    /// Somebody holds a table that a migration changes. Names who, as above.
+    #[error("migration {migration} could not have a table that it changes within {seconds} s, and changed nothing: it is held by {holder}")]
+    MigrationBlocked {
+        /// Its name.
+        migration: &'static str,
+        /// How long it was tried, in seconds.
+        seconds: u64,
+        /// Whoever it is.
+        holder: String,
+        /// Its backend.
+        pid: Option<i64>,
+    },
+    /// Somebody else writes to the SQLite file.
+    #[error("another program has been writing to the database file for {seconds} s")]
+    Busy {
+        /// How long it was waited for, in seconds.
+        seconds: u64,
+    },
+    /// The database did not answer at the start.
+    #[error("the database has not answered for {seconds} s")]
+    Silent {
+        /// How long it was tried, in seconds.
+        seconds: u64,
+        /// The last answer.
+        #[source]
+        source: sqlx::Error,
+    },
     /// A row holds what it cannot hold.
     #[error("the database holds something unexpected: {0}")]
     Corrupt(String),
@@ -61,7 +118,7 @@ impl StoreError {
     /// Whether trying again later may help.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(_))
+        matches!(self, Self::Database(_) | Self::Silent { .. } | Self::Busy { .. })
     }
 }
 
@@ -76,12 +133,6 @@ impl From<sqlx::Error> for StoreError {
             }
         }
         Self::Database(error)
-    }
-}
-
-impl From<sqlx::migrate::MigrateError> for StoreError {
-    fn from(error: sqlx::migrate::MigrateError) -> Self {
-        Self::Migrate(error)
     }
 }
 

@@ -1,11 +1,32 @@
 //! The schema: embedded migrations, in pairs of equal number and name for the two databases.
+//!
+//! Each says in its head what it does to programs that do not know it (`steps`), and is applied whole or not at all (`run`).
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{AssertSqlSafe, SqlSafeStr as _};
+mod compatibility;
+mod holder;
+mod run;
+mod steps;
 
+use std::time::Duration;
+
+pub use self::compatibility::{Verdict, name, program, releases, verdict, verdict_after};
+pub use self::holder::Holder;
+pub use self::run::LOCK;
+pub use self::steps::{Class, Head, Step, fingerprint, oldest_after, steps};
 use crate::db::{Db, sql};
 use crate::error::StoreError;
 use crate::meta;
+
+/// How long to wait for what is in somebody else's hands: the migration lock, a table, a database that does not answer. A statement of a
+/// migration may take as long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience(pub Duration);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Duration::from_secs(300))
+    }
+}
 
 /// Where the schema stands against what this program knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,26 +42,49 @@ pub struct SchemaState {
 ///
 /// # Errors
 /// When the schema is newer than this program can work on, or a migration fails; what was applied before stays applied.
-pub async fn migrate(db: &Db) -> Result<SchemaState, StoreError> {
+pub async fn migrate(db: &Db, patience: Patience) -> Result<SchemaState, StoreError> {
     let before = state(db).await?;
     if before.found > before.known {
         return check(db).await;
     }
-    match db {
-        Db::Sqlite { writer, .. } => {
-            // SQLite has no lock for migrations; a transaction that writes from its beginning is one.
-            let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
-            migrator(SQLITE).run(&mut *tx).await?;
-            tx.commit().await?;
-        }
-        Db::Postgres(pool) => migrator(POSTGRES).run(pool).await?,
-    }
-    if before.found < before.known {
-        let mut tx = db.begin().await?;
-        meta::set(&mut tx, OLDEST_NAME, &OLDEST.to_string()).await?;
-        tx.commit().await?;
+    migrate_to(db, before.known, patience).await
+}
+
+/// As [`migrate`], but no further than this migration: for a database as an older program made it.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_to(db: &Db, newest: i64, patience: Patience) -> Result<SchemaState, StoreError> {
+    if !run::is_complete(db, newest).await? {
+        run::up_to(db, newest, patience).await?;
     }
     state(db).await
+}
+
+/// Waits until somebody else, such as a hook, has brought the schema up to date, and checks it as [`check`] does.
+///
+/// # Errors
+/// As [`check`], once the patience has ended; at once when no waiting helps.
+pub async fn wait(db: &Db, patience: Patience) -> Result<SchemaState, StoreError> {
+    let until = tokio::time::Instant::now() + patience.0;
+    let mut told = false;
+    loop {
+        match check(db).await {
+            Err(StoreError::SchemaOlder { found, needed }) if tokio::time::Instant::now() < until => {
+                if !told {
+                    tracing::warn!(
+                        found,
+                        needed,
+                        left_s = patience.0.as_secs(),
+                        "the schema is older than this program needs; waiting for `certctl-server migrate`"
+                    );
+                    told = true;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Checks that this program can work on the schema as it is: it is the one that this program knows, or one that a later release made and
@@ -51,7 +95,11 @@ pub async fn migrate(db: &Db) -> Result<SchemaState, StoreError> {
 pub async fn check(db: &Db) -> Result<SchemaState, StoreError> {
     let state = state(db).await?;
     match state.found.cmp(&state.known) {
-        std::cmp::Ordering::Greater if oldest(db).await?.is_some_and(|oldest| oldest <= state.known) => Ok(state),
+        std::cmp::Ordering::Greater
+            if oldest(db).await?.is_some_and(|oldest| verdict(state.known, state.found, oldest) == Verdict::Runs) =>
+        {
+            Ok(state)
+        }
         std::cmp::Ordering::Greater => Err(StoreError::SchemaNewer { found: state.found, known: state.known }),
         std::cmp::Ordering::Less => Err(StoreError::SchemaOlder { found: state.found, needed: state.known }),
         std::cmp::Ordering::Equal => Ok(state),
@@ -64,14 +112,7 @@ pub async fn check(db: &Db) -> Result<SchemaState, StoreError> {
 /// When the database fails.
 pub async fn state(db: &Db) -> Result<SchemaState, StoreError> {
     let known = known();
-    let exists = match db {
-        Db::Sqlite { .. } => "SELECT count(*) AS n FROM sqlite_master WHERE name = '_sqlx_migrations'",
-        Db::Postgres(_) => {
-            "SELECT count(*) AS n FROM pg_catalog.pg_tables WHERE tablename = '_sqlx_migrations' AND schemaname = ANY (current_schemas(false))"
-        }
-    };
-    let exists = db.fetch_optional(sql(exists)).await?.map(|row| row.int("n")).transpose()?.unwrap_or(0) > 0;
-    if !exists {
+    if !table_exists(db).await? {
         return Ok(SchemaState { found: 0, known });
     }
     let row = db.fetch_optional(sql("SELECT COALESCE(max(version), 0) AS n FROM _sqlx_migrations WHERE success")).await?;
@@ -81,56 +122,42 @@ pub async fn state(db: &Db) -> Result<SchemaState, StoreError> {
 /// The newest migration in this program.
 #[must_use]
 pub fn known() -> i64 {
-    SQLITE.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+    steps().last().map_or(0, |step| step.version)
 }
 
-/// The oldest program that can work on the schema as it is, by the newest migration that it knows.
-async fn oldest(db: &Db) -> Result<Option<i64>, StoreError> {
+/// The numbers of the migrations that were applied, in order, each with the name that it was given.
+///
+/// # Errors
+/// When the database fails.
+pub async fn applied(db: &Db) -> Result<Vec<(i64, String)>, StoreError> {
+    if !table_exists(db).await? {
+        return Ok(Vec::new());
+    }
+    let rows = db.fetch_all(sql("SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version")).await?;
+    rows.iter().map(|row| Ok((row.int("version")?, row.text("description")?))).collect()
+}
+
+/// The oldest program that can work on the schema as it is, by the newest migration that it knows. `None` where no migration was applied.
+///
+/// # Errors
+/// When the database fails.
+pub async fn oldest(db: &Db) -> Result<Option<i64>, StoreError> {
+    if state(db).await?.found == 0 {
+        return Ok(None);
+    }
     Ok(meta::get(db, OLDEST_NAME).await?.and_then(|text| text.parse().ok()))
 }
 
-/// Tells one schema from another, for those who keep a migrated database to copy it: the first 16 hex digits of a SHA-256.
-#[must_use]
-pub fn fingerprint() -> String {
-    let mut texts = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    for (_, name, text) in SQLITE.iter().chain(POSTGRES) {
-        texts.update(name.as_bytes());
-        texts.update(text.as_bytes());
-    }
-    let mut fingerprint = hex::encode(texts.finish());
-    fingerprint.truncate(16);
-    fingerprint
-}
-
-/// The oldest program that can work on the newest schema. To be raised by a migration that takes something away which older ones use.
-const OLDEST: i64 = 1;
-const OLDEST_NAME: &str = "schema.oldest_program";
-
-type Step = (i64, &'static str, &'static str);
-
-macro_rules! migrations {
-    ($($version:literal $name:literal;)*) => {
-        const SQLITE: &[Step] = &[$(($version, $name, include_str!(concat!("../migrations/sqlite/", $name, ".sql"))),)*];
-        const POSTGRES: &[Step] = &[$(($version, $name, include_str!(concat!("../migrations/postgres/", $name, ".sql"))),)*];
+async fn table_exists(db: &Db) -> Result<bool, StoreError> {
+    let exists = match db {
+        Db::Sqlite { .. } => "SELECT count(*) AS n FROM sqlite_master WHERE name = '_sqlx_migrations'",
+        Db::Postgres(_) => {
+            "SELECT count(*) AS n FROM pg_catalog.pg_tables WHERE tablename = '_sqlx_migrations' AND schemaname = ANY (current_schemas(false))"
+        }
     };
+    Ok(db.fetch_optional(sql(exists)).await?.map(|row| row.int("n")).transpose()?.unwrap_or(0) > 0)
 }
 
-migrations! {
-    1 "0001_initial";
-    2 "0002_revocation";
-    3 "0003_acme";
-    4 "0004_patience";
-    5 "0005_sorts";
-    6 "0006_agent_challenges";
-    7 "0007_backup";
-}
-
-fn migrator(steps: &'static [Step]) -> Migrator {
-    let migrations = steps
-        .iter()
-        .map(|(version, name, text)| {
-            Migration::new(*version, (*name).into(), MigrationType::Simple, AssertSqlSafe(*text).into_sql_str(), false)
-        })
-        .collect();
-    Migrator::with_migrations(migrations)
-}
+const OLDEST_NAME: &str = "schema.oldest_program";
+/// How often the schema is looked at while somebody else is to change it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -121,7 +121,7 @@ mod tests {
         let url = format!("sqlite://{}", folder.path().join("certctl.db").display());
         let acquire_timeout = std::time::Duration::from_secs(10);
         let db = Db::open(&OpenOptions { url: url.into(), max_connections: 2, acquire_timeout, durable: false }).await.unwrap();
-        crate::migrate::migrate(&db).await.unwrap();
+        crate::migrate::migrate(&db, crate::migrate::Patience::default()).await.unwrap();
         db
     }
 

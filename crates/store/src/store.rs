@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 use certctl_domain::audit::Audit;
@@ -66,9 +67,20 @@ impl Store {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn open(options: &OpenOptions, keyring: Keyring) -> Result<Self, StoreError> {
-        let db = Db::open(options).await?;
+        Ok(Self::over(Db::open(options).await?, keyring))
+    }
+
+    /// As [`Store::open`], for a database that may not be there yet.
+    ///
+    /// # Errors
+    /// As [`Db::open_within`].
+    pub async fn open_within(options: &OpenOptions, keyring: Keyring, patience: Duration) -> Result<Self, StoreError> {
+        Ok(Self::over(Db::open_within(options, patience).await?, keyring))
+    }
+
+    fn over(db: Db, keyring: Keyring) -> Self {
         let shared = if db.is_shared() { Shared::WithReplicas } else { Shared::Alone };
-        Ok(Self { inner: Arc::new(Inner { db, wake: Wake::new(shared), keyring }) })
+        Self { inner: Arc::new(Inner { db, wake: Wake::new(shared), keyring }) }
     }
 
     /// The database, for reading.

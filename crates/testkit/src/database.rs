@@ -89,6 +89,18 @@ impl Database {
         &self.url
     }
 
+    /// Its address for the superuser of the cluster, who may do what the product may not.
+    ///
+    /// # Panics
+    /// On SQLite, which has none.
+    #[must_use]
+    pub fn superuser_url(&self) -> String {
+        match &self.place {
+            Place::Server { name } => cluster().superuser_url(name),
+            Place::Folder(_) => panic!("SQLite has no superuser"),
+        }
+    }
+
     /// Which kind it is.
     #[must_use]
     pub const fn engine(&self) -> Engine {

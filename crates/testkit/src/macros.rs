@@ -53,7 +53,9 @@ macro_rules! test_store {
                 let schema = ::certctl_store::migrate::fingerprint();
                 let database = $crate::Database::filled(engine, &schema, async |url| {
                     let store = Self::connect(&url).await;
-                    ::certctl_store::migrate::migrate(store.db()).await.expect("the schema can be made");
+                    ::certctl_store::migrate::migrate(store.db(), ::certctl_store::migrate::Patience::default())
+                        .await
+                        .expect("the schema can be made");
                     store.db().close().await;
                 })
                 .await;

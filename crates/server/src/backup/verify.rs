@@ -217,7 +217,7 @@ async fn inspect(scratch: &Store) -> Result<Restored, BootError> {
     if let Some(broken) = &report.first_break {
         return Err(BackupError::new(format!("the audit chain in the backup does not hold: {broken}")).into());
     }
-    let schema = migrate::migrate(scratch.db()).await?;
+    let schema = migrate::migrate(scratch.db(), migrate::Patience::default()).await?;
     Ok(Restored { audit_events: report.checked, schema: schema.found })
 }
 

@@ -77,11 +77,15 @@ settings! {
         max_connections: NonZeroU32, "CERTCTL_DATABASE_MAX_CONNECTIONS", Text("20"), bounds = Some(("2", "1000"));
         /// The longest that a request waits for a free connection.
         acquire_timeout: Duration, "CERTCTL_DATABASE_ACQUIRE_TIMEOUT", Text("10s"), bounds = Some(("100ms", "5m"));
+        /// How long a start and `certctl-server migrate` wait for what is in somebody else's hands: a PostgreSQL that does not answer yet, a
+        /// migration that another program runs, a table that a migration changes and somebody else holds, the hook of
+        /// `migrations_via_hook`. One statement of a migration may take as long.
+        start_timeout: Duration, "CERTCTL_DATABASE_START_TIMEOUT", Text("5m"), bounds = Some(("1s", "1h"));
         /// SQLite only. With `full` a certificate that was handed out is never forgotten. With `normal` a power cut may lose the last
         /// commits; writes are up to twice as fast.
         synchronous: Synchronous, "CERTCTL_DATABASE_SYNCHRONOUS", Text("full");
-        /// Leave migrations to `certctl-server migrate`, run by a deployment hook. The server then refuses to start on a schema that
-        /// is older than it needs, instead of bringing it up to date.
+        /// Leave migrations to `certctl-server migrate`, run by a deployment hook. The server then waits while the schema is
+        /// older than it needs, and ends when `start_timeout` has passed, instead of bringing it up to date.
         migrations_via_hook: bool, "CERTCTL_MIGRATIONS_VIA_HOOK", Text("false");
     }
 

@@ -1,3 +1,4 @@
+-- class: expand
 -- The accounts of ACME issuers, the HTTP challenges that every replica answers, and when their CAs are asked about renewal.
 
 CREATE TABLE acme_accounts (

@@ -1,3 +1,4 @@
+-- class: expand
 -- Which challenges of ACME CAs an agent can answer on its host, as it says of itself; NULL before it has said anything.
 ALTER TABLE agents ADD COLUMN challenges jsonb;
 

@@ -1,3 +1,4 @@
+-- class: expand
 -- The whole schema of the first release. Instants are UTC with microseconds; every identifier is text.
 
 CREATE TABLE teams (

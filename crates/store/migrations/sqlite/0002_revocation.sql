@@ -1,3 +1,4 @@
+-- class: expand
 -- What relying parties are told of revocations: lists, their numbers, and the responders that answer in the place of CAs.
 
 -- In which part of its CA's list a revocation stands, and the number of the first list that was to have it. NULL until then.

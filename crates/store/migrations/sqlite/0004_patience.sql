@@ -1,3 +1,4 @@
+-- class: expand
 -- How often a CA was told of a revocation in vain, and when it is told again: one that does not answer keeps no other back.
 ALTER TABLE revocations ADD COLUMN tell_attempts INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE revocations ADD COLUMN tell_at INTEGER;

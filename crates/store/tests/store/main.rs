@@ -25,6 +25,8 @@ mod lists;
 #[cfg(test)]
 mod meta;
 #[cfg(test)]
+mod migrations;
+#[cfg(test)]
 mod nouns;
 #[cfg(test)]
 mod retention;

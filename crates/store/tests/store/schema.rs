@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use certctl_domain::secret::Secret;
 use certctl_store::db::sql;
-use certctl_store::migrate::{self, SchemaState};
+use certctl_store::migrate::{self, Patience, SchemaState};
 use certctl_store::secrets::Keyring;
 use certctl_store::{OpenOptions, Store, StoreError};
 use certctl_testkit::{Database, Engine, both_databases};
@@ -145,7 +145,7 @@ async fn two_at_the_same_time(engine: Engine) {
     assert!(matches!(migrate::check(first.db()).await, Err(StoreError::SchemaOlder { found: 0, .. })));
     assert_eq!(migrate::state(first.db()).await.unwrap().found, 0);
     let stores = [first, open_empty(&database).await, open_empty(&database).await, open_empty(&database).await];
-    let results = futures_util::future::join_all(stores.iter().map(|store| migrate::migrate(store.db()))).await;
+    let results = futures_util::future::join_all(stores.iter().map(|store| migrate::migrate(store.db(), Patience::default()))).await;
     for result in results {
         let SchemaState { found, known } = result.unwrap();
         assert_eq!(found, known);
@@ -172,11 +172,11 @@ both_databases! {
         let statement = sql("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'from the future', TRUE, $1, 0)");
         run(&store, statement.bind(vec![1_u8])).await.unwrap();
         // A release of the same line said that this one can go on: so replicas are replaced one by one.
-        for result in [migrate::check(store.db()).await, migrate::migrate(store.db()).await] {
+        for result in [migrate::check(store.db()).await, migrate::migrate(store.db(), Patience::default()).await] {
             assert_eq!(result.unwrap(), SchemaState { found: 9999, known });
         }
         run(&store, sql("UPDATE meta SET value = $1 WHERE name = 'schema.oldest_program'").bind((known + 1).to_string())).await.unwrap();
-        for result in [migrate::check(store.db()).await, migrate::migrate(store.db()).await] {
+        for result in [migrate::check(store.db()).await, migrate::migrate(store.db(), Patience::default()).await] {
             match result {
                 Err(StoreError::SchemaNewer { found: 9999, known: k }) => assert_eq!(k, known),
                 other => panic!("{other:?}"),
@@ -186,7 +186,7 @@ both_databases! {
 
     async fn migrating_again_changes_nothing(store: TestStore) {
         crate::common::insert(&store, &crate::common::team("t-1", "Platform")).await.unwrap();
-        migrate::migrate(store.db()).await.unwrap();
+        migrate::migrate(store.db(), Patience::default()).await.unwrap();
         assert_eq!(number(&store, "SELECT count(*) AS n FROM teams").await, 1);
     }
 }

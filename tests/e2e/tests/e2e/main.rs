@@ -23,3 +23,5 @@ mod runbook;
 mod server_life;
 mod sites;
 mod traffic;
+#[cfg(feature = "upgrade")]
+mod upgrade;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::harness::{Api, Haproxy, LONG, Server, Setup, World, read, served};
 
 /// Clients that do the same again and again.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     tasks: JoinSet<()>,
@@ -20,7 +20,7 @@ struct Load {
 
 impl Load {
     /// So many at a time; `step` fails the test by itself when something goes wrong.
-    fn start<F: Future<Output = ()> + Send>(clients: usize, step: impl Fn(usize) -> F + Clone + Send + 'static) -> Self {
+    pub(crate) fn start<F: Future<Output = ()> + Send>(clients: usize, step: impl Fn(usize) -> F + Clone + Send + 'static) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut tasks = JoinSet::new();
         for client in 0..clients {
@@ -36,7 +36,7 @@ impl Load {
     }
 
     /// Waits for so many further steps.
-    async fn goes_on(&mut self, steps: usize) {
+    pub(crate) async fn goes_on(&mut self, steps: usize) {
         let seen = self.done.load(Ordering::Acquire);
         wait_until("the traffic to go on", LONG, async || {
             while let Some(ended) = self.tasks.try_join_next() {
@@ -48,7 +48,7 @@ impl Load {
     }
 
     /// Ends it; fails when a client has failed.
-    async fn stop(self) -> usize {
+    pub(crate) async fn stop(self) -> usize {
         self.stop.store(true, Ordering::Release);
         self.tasks.join_all().await;
         self.done.load(Ordering::Acquire)

@@ -16,9 +16,23 @@ use super::{Home, LONG};
 
 /// A program of this workspace; it lies beside the folder of the test program.
 pub(crate) fn product(name: &str) -> PathBuf {
+    // An upgrade begins with the servers: agents and clients are still of the release before.
+    #[cfg(feature = "upgrade")]
+    if name != "certctl-server" {
+        return older(name);
+    }
     let test = std::env::current_exe().unwrap();
     let program = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(program.is_file(), "{} is not there, and the end-to-end tests run it; run: cargo build --workspace", program.display());
+    program
+}
+
+/// A program of the release that is upgraded from; `cargo xtask upgrade` says where it is.
+#[cfg(feature = "upgrade")]
+pub(crate) fn older(name: &str) -> PathBuf {
+    let folder = std::env::var_os("CERTCTL_OLDER_PROGRAMS").expect("run by `cargo xtask upgrade --from <revision>`");
+    let program = Path::new(&folder).join(name);
+    assert!(program.is_file(), "{} is not there", program.display());
     program
 }
 

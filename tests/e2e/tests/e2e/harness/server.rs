@@ -25,12 +25,15 @@ pub(crate) struct Setup {
     pub(crate) variables: BTreeMap<String, String>,
     /// Whom to trust to be it; the CA that it makes itself when nobody else is named.
     pub(crate) trusted: Option<PathBuf>,
+    /// The program: that of this workspace, or of another release.
+    pub(crate) program: PathBuf,
 }
 
 impl Setup {
     /// Nothing but a place and a port: SQLite in the data directory.
     pub(crate) fn plain(home: &Home, name: &str) -> Self {
-        Self { name: name.to_owned(), data: home.join(name), port: free_port(), variables: BTreeMap::new(), trusted: None }
+        let (variables, program) = (BTreeMap::new(), product("certctl-server"));
+        Self { name: name.to_owned(), data: home.join(name), port: free_port(), variables, trusted: None, program }
     }
 
     /// A server on a database of the test kit.
@@ -59,7 +62,7 @@ impl Setup {
 
     /// Runs the program to its end with these settings.
     pub(crate) async fn run(&self, home: &Home, words: &[&str]) -> Ran {
-        let mut server = command(home, product("certctl-server"));
+        let mut server = command(home, &self.program);
         self.apply(&mut server);
         run(server.args(words)).await
     }
@@ -137,6 +140,11 @@ impl Server {
         Api::new(&self.url(), &read(&self.ca_file()))
     }
 
+    /// Fails the test when it has ended.
+    pub(crate) fn process_must_run(&mut self) {
+        self.process.must_run();
+    }
+
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
@@ -183,7 +191,7 @@ impl Server {
     }
 
     fn spawn(home: &Home, setup: &Setup) -> Process {
-        let program = product("certctl-server");
+        let program = &setup.program;
         Self::spawn_as(home, setup, &[program.to_str().unwrap()])
     }
 

@@ -85,7 +85,7 @@ async fn a_database_that_does_not_answer_is_told_without_its_password() {
     let setup = Setup::plain(&home, "server")
         .with("CERTCTL_DATABASE_URL", "postgres://certctl:hunter2hunter2@127.0.0.1:1/certctl")
         .with("CERTCTL_ENCRYPTION_KEY", "ZW5kLXRvLWVuZCB0ZXN0cyBvZiBjZXJ0Y3RsLCBrZXk=")
-        .with("CERTCTL_DATABASE_ACQUIRE_TIMEOUT", "2s");
+        .with("CERTCTL_DATABASE_START_TIMEOUT", "2s");
     let refused = setup.run(&home, &[]).await.ends(1).says(&["error: ", "database", "hint: ", "CERTCTL_DATABASE_URL"]);
     assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
 }

@@ -2,7 +2,9 @@
 
 mod certificate;
 mod configuration;
+mod cut_off;
 mod first_start;
 mod memory;
 mod migrations;
 mod restarts;
+mod schemas;
