@@ -4,6 +4,7 @@ mod bench;
 mod binaries;
 mod codegen;
 mod demo;
+mod docs;
 mod failure;
 mod files;
 mod helm;
@@ -39,6 +40,8 @@ enum Command {
     Tidy(tidy::Args),
     /// Render the Helm chart in every situation and judge it, without a cluster
     Helm(helm::Args),
+    /// Hold the pages against the programs: every block is run, rendered or parsed by somebody, and every name exists
+    Docs(docs::Args),
     /// Measure the server under load, each workload beside a limit of the same run
     Bench(bench::Args),
     /// Write the generated reference pages under docs/reference
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Helm(args) => helm::run(&args),
+        Command::Docs(args) => docs::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
