@@ -74,6 +74,8 @@ const CLAIMS: &[Claim] = &[
     claim("docs/operator/install-systemd.md", "sh", Executor::Host),
     claim("docs/operator/revocation.md", "sh", Executor::Host),
     claim("docs/operator/revocation.md", "toml", Executor::Settings),
+    claim("docs/operator/runbooks/encryption-key-rotation.md", "sh", Executor::Test(ENCRYPTION, "the_key_is_changed_while_servers_work")),
+    claim("docs/operator/runbooks/encryption-key-rotation.md", "toml", Executor::Test(ENCRYPTION, "the_key_is_changed_while_servers_work")),
     claim("docs/operator/runbooks/postgres-backup.md", "sh", Executor::Test(BACKUPS, "every_command_of_the_runbook_works_as_it_stands")),
     claim("docs/operator/runbooks/prometheus-bearer-token.md", "sh", Executor::Chart),
     claim("docs/operator/runbooks/prometheus-bearer-token.md", "yaml", Executor::Prometheus),
@@ -89,6 +91,7 @@ const CLAIMS: &[Claim] = &[
 ];
 
 const BACKUPS: &str = "tests/e2e/tests/e2e/backups/runbook.rs";
+const ENCRYPTION: &str = "tests/e2e/tests/e2e/runbooks/encryption_key.rs";
 const METRICS_KEY: &str = "tests/e2e/tests/e2e/runbook.rs";
 
 /// Who has the blocks of a page with this behind their fence.
