@@ -66,6 +66,10 @@ const CLAIMS: &[Claim] = &[
     claim("docs/operator/backup.md", "text", Executor::Shown),
     claim("docs/operator/backup.md", "toml", Executor::Settings),
     claim("docs/operator/ca-renewal.md", "sh", Executor::Host),
+    claim("docs/operator/ha.md", "haproxy", Executor::Test(HA, "a_server_less_behind_the_balancer_of_the_page")),
+    claim("docs/operator/ha.md", "nginx", Executor::Nginx),
+    claim("docs/operator/ha.md", "sh", Executor::Test(HA, "a_server_less_behind_the_balancer_of_the_page")),
+    claim("docs/operator/ha.md", "toml", Executor::Settings),
     claim("docs/operator/haproxy.md", "haproxy", Executor::Haproxy),
     claim("docs/operator/haproxy.md", "sh", Executor::Host),
     claim("docs/operator/haproxy.md", "toml", Executor::Allowed),
@@ -74,8 +78,10 @@ const CLAIMS: &[Claim] = &[
     claim("docs/operator/install-systemd.md", "sh", Executor::Host),
     claim("docs/operator/revocation.md", "sh", Executor::Host),
     claim("docs/operator/revocation.md", "toml", Executor::Settings),
+    claim("docs/operator/runbooks/disaster-recovery.md", "sh", Executor::Test(DISASTER, "what_is_lost_comes_back")),
     claim("docs/operator/runbooks/encryption-key-rotation.md", "sh", Executor::Test(ENCRYPTION, "the_key_is_changed_while_servers_work")),
     claim("docs/operator/runbooks/encryption-key-rotation.md", "toml", Executor::Test(ENCRYPTION, "the_key_is_changed_while_servers_work")),
+    claim("docs/operator/runbooks/expiry-alerts.md", "sh", Executor::Test(EXPIRY, "a_certificate_that_is_not_renewed_is_found_and_helped")),
     claim("docs/operator/runbooks/postgres-backup.md", "sh", Executor::Test(BACKUPS, "every_command_of_the_runbook_works_as_it_stands")),
     claim("docs/operator/runbooks/prometheus-bearer-token.md", "sh", Executor::Chart),
     claim("docs/operator/runbooks/prometheus-bearer-token.md", "yaml", Executor::Prometheus),
@@ -86,11 +92,17 @@ const CLAIMS: &[Claim] = &[
         Executor::Test(METRICS_KEY, "a_real_prometheus_scrapes_and_loses_nothing_when_its_key_changes"),
     ),
     claim("docs/operator/runbooks/rollback.md", "sh", Executor::Chart),
+    claim("docs/operator/tls.md", "sh", Executor::Test(TLS, "the_ca_changes_with_agents_in_place")),
+    claim("docs/operator/tls.md", "toml", Executor::Test(TLS, "the_ca_changes_with_agents_in_place")),
     claim("docs/reference/cli.md", "sh", Executor::Written),
     claim("docs/reference/cli.md", "text", Executor::Written),
 ];
 
 const BACKUPS: &str = "tests/e2e/tests/e2e/backups/runbook.rs";
+const DISASTER: &str = "tests/e2e/tests/e2e/runbooks/disaster.rs";
+const EXPIRY: &str = "tests/e2e/tests/e2e/runbooks/expiry.rs";
+const HA: &str = "tests/e2e/tests/e2e/runbooks/ha.rs";
+const TLS: &str = "tests/e2e/tests/e2e/runbooks/tls.rs";
 const ENCRYPTION: &str = "tests/e2e/tests/e2e/runbooks/encryption_key.rs";
 const METRICS_KEY: &str = "tests/e2e/tests/e2e/runbook.rs";
 

@@ -34,7 +34,7 @@ pub(crate) use home::Home;
 pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{Openssl, fingerprint_of};
 pub(crate) use operator::Operator;
-pub(crate) use pages::{block_with, blocks, in_repository};
+pub(crate) use pages::{Blocks, block_with, blocks, in_repository};
 pub(crate) use process::{Process, Ran, command, in_own_mounts, product, run, run_with_input};
 pub(crate) use prometheus::Prometheus;
 pub(crate) use s3::{Bucket, Keeper};

@@ -24,11 +24,29 @@ pub(crate) fn block_with(page: &str, info: &str, words: &str) -> String {
     all(page, info).into_iter().find(|block| block.contains(words)).unwrap_or_else(|| panic!("no block of {page} has `{words}`"))
 }
 
+/// Also those in lists, which are indented with all their lines.
 fn all(page: &str, info: &str) -> VecDeque<String> {
-    let page = read(&in_repository(page));
-    let fence = format!("\n```{info}\n");
-    let parts = page.split(fence.as_str()).skip(1);
-    parts.map(|rest| rest.split_once("\n```").unwrap_or_else(|| panic!("a block does not end: {rest}")).0.to_owned()).collect()
+    let text = read(&in_repository(page));
+    let (mut found, mut open) = (VecDeque::new(), None::<(bool, usize, Vec<&str>)>);
+    for line in text.lines() {
+        let fence = line.trim_start().strip_prefix("```");
+        open = match (open, fence) {
+            (None, Some(said)) => Some((said.trim() == info, line.len() - line.trim_start().len(), Vec::new())),
+            (None, None) => None,
+            (Some((wanted, _, lines)), Some(_)) => {
+                if wanted {
+                    found.push_back(lines.join("\n"));
+                }
+                None
+            }
+            (Some((wanted, indent, mut lines)), None) => {
+                lines.push(line.get(indent..).unwrap_or_default());
+                Some((wanted, indent, lines))
+            }
+        };
+    }
+    assert!(open.is_none(), "a block of {page} does not end");
+    found
 }
 
 /// Blocks that wait to be run.

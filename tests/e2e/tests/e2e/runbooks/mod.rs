@@ -1,6 +1,10 @@
 //! The operators' runbooks, each followed word for word on real servers, with what it is about really broken.
 
+mod disaster;
 mod encryption_key;
+mod expiry;
+mod ha;
+mod tls;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde_json::json;
