@@ -28,7 +28,7 @@ async fn a_certificate_that_is_not_renewed_is_found_and_helped() {
     world.cli.run(&["certs", "renew", "web"]).await.ok();
     operator.runs(&page.next_with("certs list --status Expired")).await.ok();
     let explained = operator.runs(&page.next_with("certs explain web")).await.ok();
-    assert!(explained.contains("web-host") && explained.to_lowercase().contains("offline"), "{explained}");
+    assert!(explained.contains("agent web-host is offline") && explained.contains("look whether it runs"), "{explained}");
     let steps = operator.runs(&page.next_with("jobs list --cert web")).await.ok();
     assert!(steps.contains("AwaitingCSR") && steps.contains("web-host"), "{steps}");
     site.agent.start();

@@ -20,14 +20,15 @@ async fn a_server_less_behind_the_balancer_of_the_page() {
         .reading("bind :8443", &format!("bind 127.0.0.1:{port}"));
     world.home.write("etc/ca.pem", read(&other.ca_file()));
 
-    let balancer = operator.here(&blocks("docs/operator/ha.md", "haproxy").next_with("backend certctl"));
-    let file = world.home.write("balancer.cfg", balancer);
+    let configured = operator.here(&blocks("docs/operator/ha.md", "haproxy").next_with("backend certctl"));
+    let file = world.home.write("balancer.cfg", format!("{configured}\n"));
     let haproxy = require_program("haproxy");
-    let _balancer =
+    let mut balancer =
         Process::start(&world.home, "balancer", &[haproxy.to_str().unwrap(), "-db", "-f", file.to_str().unwrap()], Signal::SIGTERM, |_| {});
     let key = read(&world.server.first_key_file());
     let through = Api::new(&format!("https://127.0.0.1:{port}"), &read(&other.ca_file())).with_token(key.trim());
     let answers = async || through.try_send("GET", "/api/v1/certificates", &[], None).await.is_ok_and(|reply| reply.status == 200);
+    balancer.must_run();
     wait_until("the balancer", LONG, answers).await;
     let mut agent = Agent::new(&world.home, "behind");
     let url = format!("https://127.0.0.1:{port}");
