@@ -88,6 +88,9 @@ fn write(root: &Path, tools: &Tools) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The pages whose commands are rendered or looked up among what was rendered.
+pub(crate) const GUIDES: [&str; 3] = guide::PAGES;
+
 /// One thing that is asked of the chart.
 struct Check {
     name: &'static str,

@@ -5,6 +5,7 @@ mod binaries;
 mod children;
 mod codegen;
 mod demo;
+mod docs;
 mod failure;
 mod files;
 mod helm;
@@ -42,6 +43,8 @@ enum Command {
     Tidy(tidy::Args),
     /// Render the Helm chart in every situation and judge it, without a cluster
     Helm(helm::Args),
+    /// Hold the pages against the programs: every block is run, rendered or parsed by somebody, and every name exists
+    Docs(docs::Args),
     /// Measure the server under load, each workload beside a limit of the same run
     Bench(bench::Args),
     /// Upgrade two replicas from an older revision to this one under traffic, and take them back
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Helm(args) => helm::run(&args),
+        Command::Docs(args) => docs::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Codegen(args) => codegen::run(&args),

@@ -22,14 +22,14 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::failure::Failure;
-use crate::{say, workspace};
+use crate::{binaries, docs, say, workspace};
 
 use self::tree::Tree;
 
 /// Options of `cargo xtask tidy`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out the rule that has to build the programs: generated files are fresh
+    /// Leave out the rules that have to build the programs: generated files are fresh, pages say what the programs do
     #[arg(long)]
     without_generated: bool,
 }
@@ -54,6 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     report.rule("workflows run what every machine runs", || Ok(workflows::check(&tree)))?;
     if !args.without_generated {
         report.rule("generated files are fresh", || Ok(generated::check(&tree, &crate::codegen::pages()?)))?;
+        let binaries = binaries::build()?;
+        for rule in &docs::RULES {
+            report.rule(rule.name, || Ok(rule.check(&root, &binaries)?.into_iter().map(Offence::from).collect()))?;
+        }
     }
     report.verdict()
 }
@@ -72,6 +76,12 @@ impl Offence {
 
     fn at(path: &str, line: usize, what: impl Into<String>) -> Self {
         Self::new(format!("{path}:{line}"), what)
+    }
+}
+
+impl From<docs::Finding> for Offence {
+    fn from(finding: docs::Finding) -> Self {
+        Self::at(&finding.page, finding.line, finding.what)
     }
 }
 

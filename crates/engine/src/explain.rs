@@ -1,6 +1,6 @@
 //! Why something is as it is, and what happens next: for people at three in the morning.
 
-use certctl_domain::agent::AgentStatus;
+use certctl_domain::agent::{Agent, AgentStatus};
 use certctl_domain::certificate::{Certificate, Explanation};
 use certctl_domain::ids::{AgentId, CertificateId, JobId};
 use certctl_domain::issuer::Issuer;
@@ -47,8 +47,13 @@ pub async fn certificate(ctx: &Ctx, id: &CertificateId) -> Result<Explanation> {
             certificate.last_failure_at.map(|at| at.to_string()).unwrap_or_default()
         ));
     }
+    let mut waiting_for = None;
     for row in &open {
         because.push(sentence(&row.job));
+        if let Some(agent) = offline_agent(ctx, &row.job).await? {
+            because.push(format!("agent {} is offline", agent.name));
+            waiting_for.get_or_insert_with(|| silent(&agent));
+        }
     }
     for version in &holders.versions {
         let holder = version.agent_id.as_ref().map_or_else(|| "its requester".to_owned(), ToString::to_string);
@@ -61,9 +66,11 @@ pub async fn certificate(ctx: &Ctx, id: &CertificateId) -> Result<Explanation> {
     because.extend(over.iter().filter(|job| job.status.is_over()).map(sentence));
     let issuing = open.iter().find(|row| matches!(row.job.kind, JobKind::Issuance | JobKind::Renewal));
     let (next, next_at, hint) = match (issuing, decide(&facts, ctx.now())) {
-        (Some(row), _) => {
-            (Some(format!("job {} goes on: {}", row.job.id, row.job.reason)), Some(row.job.scheduled_at), row.job.hint.clone())
-        }
+        (Some(row), _) => (
+            Some(format!("job {} goes on: {}", row.job.id, row.job.reason)),
+            Some(row.job.scheduled_at),
+            waiting_for.or_else(|| row.job.hint.clone()),
+        ),
         (None, Decision::Wait { until, why }) => (Some(why), Some(until), None),
         (None, Decision::Renew { why }) => (Some(format!("a new version is due: {why}")), certificate.next_try_at, None),
         (None, Decision::Blocked { why, hint }) => (Some(format!("nothing by itself: {why}")), None, Some(hint)),
@@ -95,17 +102,9 @@ pub async fn job(ctx: &Ctx, id: &JobId) -> Result<Explanation> {
         next = Some(match (job.status, &job.agent_id) {
             (JobStatus::AwaitingApproval, _) => "it goes on when somebody else than the requester approves it".to_owned(),
             (JobStatus::Running, _) => "it is being worked on".to_owned(),
-            (_, Some(agent)) => {
-                let agent = agents::get(ctx.store().db(), agent).await?;
-                let offline = agent.as_ref().is_some_and(|agent| agent.status == AgentStatus::Offline);
-                if let Some(agent) = agent.filter(|_| offline) {
-                    hint.get_or_insert_with(|| {
-                        format!(
-                            "agent `{}` was last heard of at {}: look whether it runs",
-                            agent.name,
-                            agent.last_heartbeat_at.map(|at| at.to_string()).unwrap_or_default()
-                        )
-                    });
+            (_, Some(_)) => {
+                if let Some(agent) = offline_agent(ctx, &job).await? {
+                    hint.get_or_insert_with(|| silent(&agent));
                 }
                 "its agent takes it at the next poll after that time".to_owned()
             }
@@ -114,6 +113,17 @@ pub async fn job(ctx: &Ctx, id: &JobId) -> Result<Explanation> {
     }
     let next_at = next.as_ref().map(|_| job.scheduled_at);
     Ok(Explanation { summary: sentence(&job), because, next, next_at, hint, jobs: vec![job.id] })
+}
+
+/// The agent that a job waits for, if it is not heard of.
+async fn offline_agent(ctx: &Ctx, job: &Job) -> Result<Option<Agent>> {
+    let Some(id) = job.agent_id.as_ref().filter(|_| !job.status.is_over()) else { return Ok(None) };
+    Ok(agents::get(ctx.store().db(), id).await?.filter(|agent| agent.status == AgentStatus::Offline))
+}
+
+fn silent(agent: &Agent) -> String {
+    let heard = agent.last_heartbeat_at.map_or_else(|| "never heard of".to_owned(), |at| format!("last heard of at {at}"));
+    format!("agent `{}` was {heard}: look whether it runs", agent.name)
 }
 
 /// Explains an agent.

@@ -50,6 +50,20 @@ pub enum BootError {
     /// The address is taken or not ours.
     #[error("the server cannot listen")]
     Bind(#[from] BindError),
+    /// Secrets that this server could not open.
+    #[error("secrets in the database are sealed under encryption keys that are not given: {keys}")]
+    MissingKeys {
+        /// The fingerprints of the keys.
+        keys: String,
+    },
+    /// Secrets that a rotation could not reach.
+    #[error("{left} secrets are sealed under other encryption keys than the current one ({current})")]
+    OtherKeysInUse {
+        /// How many.
+        left: i64,
+        /// The fingerprint of the current key.
+        current: String,
+    },
     /// PostgreSQL without a key.
     #[error("PostgreSQL needs an encryption key that every replica shares")]
     NoEncryptionKey,
@@ -77,6 +91,13 @@ impl BootError {
             Self::Tls(error) => error.hint().map(str::to_owned),
             Self::Bind(error) => error.hint().map(str::to_owned),
             Self::Engine(error) => error.hint.clone(),
+            Self::OtherKeysInUse { .. } => Some(
+                "a server that still has another key as its current one may have sealed them since: give every server the current key, then run `certctl-server rotate-key` again"
+                    .to_owned(),
+            ),
+            Self::MissingKeys { .. } | Self::Store(StoreError::Secret(_)) => {
+                Some("give them as CERTCTL_ENCRYPTION_KEY_FILE and CERTCTL_ENCRYPTION_PREVIOUS_KEYS_FILE; a fingerprint is `base64 -d FILE | sha256sum | cut -c 1-8`, and `certctl-server rotate-key --check` shows what is in use".to_owned())
+            }
             Self::NoEncryptionKey => {
                 Some("make one with `openssl rand -base64 32` and give it to every replica as CERTCTL_ENCRYPTION_KEY_FILE".to_owned())
             }
@@ -126,25 +147,6 @@ pub async fn migrate_only(database: &DatabaseSettings, data_dir: &Path) -> Resul
     Ok(state)
 }
 
-/// Seals every secret anew under the current encryption key; gives how many there were.
-///
-/// # Errors
-/// When the database cannot be reached, or a secret cannot be opened.
-pub async fn rotate_key(config: &Config) -> Result<u64, BootError> {
-    let store = open_store(config).await?;
-    migrate::check(store.db()).await?;
-    let mut all = 0;
-    loop {
-        let n = certctl_store::secrets::rewrap_batch(&store, certctl_store::Who::task("rotate_key", SystemClock.now()), 500).await?;
-        all += n;
-        if n == 0 {
-            break;
-        }
-    }
-    store.db().close().await;
-    Ok(all)
-}
-
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
@@ -170,6 +172,10 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         tracing::warn!(schema = schema.found, known = schema.known, "the schema is newer than this program, and says that it can go on");
     } else {
         tracing::info!(schema = schema.found, "the schema is up to date");
+    }
+    let missing = certctl_store::secrets::missing_keys(&store).await?;
+    if !missing.is_empty() {
+        return Err(BootError::MissingKeys { keys: missing.join(", ") });
     }
     let engine = Engine::new(store.clone(), Arc::clone(&clock), options(&config));
     seed::seed(&engine).await?;
@@ -311,7 +317,7 @@ pub fn version() -> Version {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Store, BootError> {
+pub(crate) async fn open_store(config: &Config) -> Result<Store, BootError> {
     prepare_sqlite(&config.database, &config.server.data_dir)?;
     let keyring = keyring(config)?;
     Ok(Store::open_within(&open_options(&config.database), keyring, config.database.start_timeout).await?)

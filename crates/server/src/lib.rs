@@ -13,6 +13,7 @@ pub mod private_file;
 pub mod problem;
 pub mod rate_limit;
 pub mod readiness;
+pub mod rotation;
 pub mod routes;
 pub mod schema;
 pub mod shutdown;

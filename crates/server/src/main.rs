@@ -7,7 +7,7 @@ use std::time::Duration;
 use certctl_server::boot::{self, BootError};
 use certctl_server::config::{self, ConfigErrors, ConfigFlags, LogSettings, SettingValue};
 use certctl_server::schema::{Schema, Target};
-use certctl_server::{backup, metrics, routes, telemetry};
+use certctl_server::{backup, metrics, rotation, routes, telemetry};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// The control plane of certctl: it finds, requests, deploys, proves, renews and revokes certificates.
@@ -40,9 +40,13 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Seal every secret in the database under the current encryption key. Keep the old key in
-    /// `CERTCTL_ENCRYPTION_PREVIOUS_KEYS` until this has ended.
-    RotateKey,
+    /// Seal every secret in the database under the current encryption key, while servers run. Keep the old key in
+    /// `CERTCTL_ENCRYPTION_PREVIOUS_KEYS` until this has ended. Stopped, it goes on where it was.
+    RotateKey {
+        /// Change nothing; say which keys seal how many secrets. Exit code 1 while it is another key than the current one.
+        #[arg(long)]
+        check: bool,
+    },
     /// Make backups, read them, and put them back. Needs the settings of database and backups alone.
     Backup {
         #[command(subcommand)]
@@ -247,11 +251,18 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             print(config::reference().trim_end());
             Ok(())
         }
-        Some(Command::RotateKey) => {
+        Some(Command::RotateKey { check: true }) => {
             let config = config::from_process(&cli.config)?;
             log(&config.log)?;
-            let n = block_on(boot::rotate_key(&config))?;
-            print(&format!("{n} secrets were sealed anew"));
+            let (found, error) = block_on(rotation::check(&config))?;
+            print(&found.text());
+            error.map_or(Ok(()), |error| Err(error.into()))
+        }
+        Some(Command::RotateKey { check: false }) => {
+            let config = config::from_process(&cli.config)?;
+            log(&config.log)?;
+            let (n, found) = block_on(rotation::rotate(&config))?;
+            print(&format!("{n} secrets were sealed anew; every secret is sealed under the current key, {}", found.current));
             Ok(())
         }
         Some(Command::Backup { command }) => run_backup(&cli.config, command),

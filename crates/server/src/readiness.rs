@@ -1,9 +1,9 @@
-//! Whether this process can do its work: database, schema, scheduler, its own certificate. Public, so nothing of a driver leaks.
+//! Whether this process can do its work: database, schema, encryption keys, scheduler, its own certificate. Public, so nothing of a driver leaks.
 
 use std::sync::Arc;
 
 use certctl_engine::Engine;
-use certctl_store::{StoreError, leases, migrate};
+use certctl_store::{StoreError, leases, migrate, secrets};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
@@ -41,10 +41,17 @@ impl Ready {
             },
             Err(_) => Some("the database does not answer".to_owned()),
         };
+        let encryption = match secrets::missing_keys(self.engine.store()).await {
+            Ok(missing) => {
+                (!missing.is_empty()).then(|| "secrets are sealed under an encryption key that this server was not given".to_owned())
+            }
+            Err(_) => Some("the database does not answer".to_owned()),
+        };
         let certificate = (self.tls.status().not_after <= now).then(|| "the server's own certificate has ended".to_owned());
         vec![
             ReadinessCheck { name: "database", problem: database },
             ReadinessCheck { name: "schema", problem: schema },
+            ReadinessCheck { name: "encryption", problem: encryption },
             ReadinessCheck { name: "scheduler", problem: scheduler },
             ReadinessCheck { name: "tls", problem: certificate },
         ]

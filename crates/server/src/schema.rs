@@ -251,7 +251,7 @@ fn table(migrations: &[Migration]) -> String {
         let oldest = one.oldest_program.filter(|_| one.class != Some(Class::Expand) && one.class != Some(Class::Data));
         let oldest = oldest.map_or_else(String::new, |oldest| format!("  for programs that know {oldest} or newer"));
         // Writing into a String cannot fail.
-        drop(writeln!(text, "  {:<width$}  {class:<8}  {state}{oldest}", one.name));
+        writeln!(text, "  {:<width$}  {class:<8}  {state}{oldest}", one.name).ok();
     }
     text
 }

@@ -91,7 +91,7 @@ pub trait Readiness: std::fmt::Debug + Send + Sync {
 /// One thing that must be so for the process to be ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadinessCheck {
-    /// `database`, `schema`, `scheduler`
+    /// `database`, `schema`, `encryption`, `scheduler`
     pub name: &'static str,
     /// What is wrong, if it is.
     pub problem: Option<String>,

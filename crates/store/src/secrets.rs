@@ -113,6 +113,15 @@ pub async fn count_by_key(db: &Db) -> Result<BTreeMap<String, i64>, StoreError> 
     rows.iter().map(|row| Ok((row.text("key_id")?, row.int("n")?))).collect()
 }
 
+/// Which keys seal values and are not in the keyring; none when every value can be opened.
+///
+/// # Errors
+/// When the database fails.
+pub async fn missing_keys(store: &Store) -> Result<Vec<String>, StoreError> {
+    let used = count_by_key(store.db()).await?;
+    Ok(used.into_keys().filter(|id| !store.keyring().has(id)).collect())
+}
+
 async fn refuse_unknown_keys(db: &Db, keyring: &Keyring) -> Result<u64, StoreError> {
     let unknown: Vec<String> = count_by_key(db).await?.into_keys().filter(|id| !keyring.has(id)).collect();
     if unknown.is_empty() {

@@ -12,7 +12,7 @@ use super::objects::{Object, parse};
 const GUIDE: &str = "docs/operator/helm.md";
 
 /// In the order in which a reader comes to them: what one made is there for the next.
-const PAGES: [&str; 3] = [GUIDE, "docs/operator/runbooks/prometheus-bearer-token.md", "docs/operator/runbooks/rollback.md"];
+pub(super) const PAGES: [&str; 3] = [GUIDE, "docs/operator/runbooks/prometheus-bearer-token.md", "docs/operator/runbooks/rollback.md"];
 
 /// What a reader who follows it would stumble over.
 pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {

@@ -113,6 +113,8 @@ both_databases! {
         let text = refusal(secrets::open(&other, &id).await);
         assert!(text.contains(store.keyring().active_id()) && text.contains(other.keyring().active_id()), "{text}");
         assert!(!text.contains("hunter2"));
+        assert_eq!(secrets::missing_keys(&other).await.unwrap(), [store.keyring().active_id()]);
+        assert_eq!(secrets::missing_keys(&store).await.unwrap(), Vec::<String>::new());
         let error = secrets::rewrap_batch(&other, alice(), 10).await.unwrap_err().to_string();
         assert!(error.contains(store.keyring().active_id()), "{error}");
         assert_eq!(secrets::open(&store, &id).await.unwrap().expose(), b"hunter2");

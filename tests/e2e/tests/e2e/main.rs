@@ -20,6 +20,7 @@ mod main_job;
 mod replicas;
 mod revocation;
 mod runbook;
+mod runbooks;
 mod server_life;
 mod sites;
 mod traffic;

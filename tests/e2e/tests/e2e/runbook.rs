@@ -119,7 +119,7 @@ struct Page {
 
 impl Page {
     fn read() -> Self {
-        let blocks = |language| blocks("docs/operator/runbooks/prometheus-by-rest.md", language);
+        let blocks = |language| blocks("docs/operator/runbooks/prometheus-by-rest.md", language).collect::<Vec<_>>();
         let Ok([mint, keep, look, rotate, revoke]) = <[String; 5]>::try_from(blocks("sh")) else { panic!("the runbook has other blocks") };
         let Ok([config]) = <[String; 1]>::try_from(blocks("yaml")) else { panic!("the runbook has other configurations") };
         Self { mint, keep, look, rotate, revoke, config }

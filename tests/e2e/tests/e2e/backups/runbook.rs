@@ -3,7 +3,7 @@
 use certctl_testkit::{Engine, require_program};
 
 use super::{Kept, age_pair};
-use crate::harness::{Home, Setup, blocks, command, in_repository, product, read, run};
+use crate::harness::{blocks, command, in_repository, product, read, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_command_of_the_runbook_works_as_it_stands() {
@@ -20,10 +20,7 @@ async fn every_command_of_the_runbook_works_as_it_stands() {
     run(psql.args([&url, "-c", "DROP DATABASE IF EXISTS certctl_restored"])).await.ok();
     let folder = product("certctl-server").parent().unwrap().to_str().unwrap().to_owned();
     let runbook = blocks("docs/operator/runbooks/postgres-backup.md", "sh");
-    assert_eq!(runbook.len(), 8);
-    // Of the guide, what does not need an init system.
-    let guide = blocks("docs/operator/backup.md", "sh").into_iter().filter(|block| !block.contains("systemctl"));
-    for block in runbook.into_iter().chain(guide) {
+    for block in runbook.chain(blocks("docs/operator/backup.md", "sh")) {
         let mut shell = command(&kept.world.home, require_program("bash"));
         setup.apply(&mut shell);
         shell.env("RESTORED_URL", &restored).args(["-euo", "pipefail", "-c", &format!("PATH='{folder}':\"$PATH\"\n{block}")]);
@@ -35,19 +32,6 @@ async fn every_command_of_the_runbook_works_as_it_stands() {
         }
     }
     assert_eq!(kept.world.cli.json(&["audit", "verify"]).await["intact"], true);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_settings_of_the_guide_are_settings() {
-    let home = std::sync::Arc::new(Home::new());
-    let key = home.write("backup.key", "not a key, but as good as one here");
-    let examples = blocks("docs/operator/backup.md", "toml");
-    assert_eq!(examples.len(), 2);
-    for (number, example) in examples.into_iter().enumerate() {
-        let file = home.write(&format!("{number}.toml"), example.replace("/etc/certctl/backup.key", key.to_str().unwrap()));
-        let setup = Setup::plain(&home, "server");
-        setup.run(&home, &["--config", file.to_str().unwrap(), "config", "check"]).await.ok();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Installation;
 use super::pod::Chart;
-use crate::harness::{LONG, Prometheus, blocks, command, mode_of, product, read, run, write};
+use crate::harness::{LONG, Prometheus, block_with, command, mode_of, product, read, run, write};
 
 #[tokio::test]
 async fn the_runbook_makes_and_rotates_the_key_with_which_prometheus_scrapes_as_the_monitor_says() {
@@ -55,8 +55,7 @@ struct Runbook<'a> {
 impl Runbook<'_> {
     /// Runs the block of the page that has these words, as it stands there.
     async fn follow(&self, words: &str) {
-        let mut blocks = blocks("docs/operator/runbooks/prometheus-bearer-token.md", "sh").into_iter();
-        self.run(&blocks.find(|block| block.contains(words)).unwrap_or_else(|| panic!("no block of the runbook has `{words}`"))).await;
+        self.run(&block_with("docs/operator/runbooks/prometheus-bearer-token.md", "sh", words)).await;
     }
 
     async fn run(&self, lines: &str) {

@@ -35,6 +35,11 @@ impl Cli {
         self
     }
 
+    /// The folder of its configuration, as `XDG_CONFIG_HOME` has it.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.config
+    }
+
     /// Where its configuration lies.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.config.join("certctl/config.toml")

@@ -10,6 +10,7 @@ mod haproxy;
 mod home;
 mod nginx;
 mod openssl;
+mod operator;
 mod pages;
 mod process;
 mod prometheus;
@@ -33,7 +34,8 @@ pub(crate) use haproxy::Haproxy;
 pub(crate) use home::Home;
 pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{Openssl, fingerprint_of};
-pub(crate) use pages::{blocks, in_repository};
+pub(crate) use operator::Operator;
+pub(crate) use pages::{Blocks, block_with, blocks, in_repository};
 #[cfg(feature = "upgrade")]
 pub(crate) use process::older;
 pub(crate) use process::{Process, Ran, command, in_own_mounts, product, run, run_with_input};
