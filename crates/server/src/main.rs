@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use certctl_server::boot::{self, BootError};
 use certctl_server::config::{self, ConfigErrors, ConfigFlags, LogSettings, SettingValue};
-use certctl_server::{backup, metrics, routes, telemetry};
+use certctl_server::{backup, health, metrics, routes, telemetry};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// The control plane of certctl: it finds, requests, deploys, proves, renews and revokes certificates.
@@ -31,6 +31,15 @@ enum Command {
     Serve,
     /// Bring the schema up to date, then end. Needs the database settings alone.
     Migrate,
+    /// Ask the server that runs with this configuration how it is; exit code 0 when it is well. For probes of containers.
+    Health {
+        /// Ask whether it can do its work too, not only whether it answers.
+        #[arg(long)]
+        ready: bool,
+        /// How long it may take to answer.
+        #[arg(long, value_parser = duration, default_value = "5s")]
+        timeout: Duration,
+    },
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -134,6 +143,7 @@ const EXAMPLES: &str = "Examples:
   CERTCTL_DATABASE_URL=postgres://certctl@db/certctl certctl-server --config /etc/certctl/server.toml
   certctl-server config check
   certctl-server migrate
+  certctl-server health --ready
   CERTCTL_BACKUP_DIRECTORY=/srv/backups certctl-server backup create
 
 Exit codes: 0 ended as asked, 1 something failed, 2 the command line or the configuration is wrong.";
@@ -193,6 +203,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Ok(block_on(boot::serve(config))?)
         }
         Some(Command::Migrate) => migrate(),
+        Some(Command::Health { ready, timeout }) => {
+            let config = config::from_process(&cli.config)?;
+            let depth = if *ready { health::Depth::Ready } else { health::Depth::Alive };
+            print(&block_on(health::ask(&config, depth, *timeout))?);
+            Ok(())
+        }
         Some(Command::Config { command: ConfigCommand::Check }) => {
             let config = config::from_process(&cli.config)?;
             for warning in config.warnings() {

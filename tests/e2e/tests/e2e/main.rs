@@ -11,6 +11,7 @@ mod backups;
 mod bad_input;
 mod chart;
 mod cli;
+mod containers;
 mod databases;
 mod disks;
 mod faults;
