@@ -8,6 +8,7 @@ mod failure;
 mod files;
 mod helm;
 mod process;
+mod release;
 mod say;
 mod setup;
 mod test;
@@ -41,6 +42,8 @@ enum Command {
     Helm(helm::Args),
     /// Measure the server under load, each workload beside a limit of the same run
     Bench(bench::Args),
+    /// Make what a release publishes: packages, archives, bills of materials, check sums and their signature
+    Release(release::Args),
     /// Write the generated reference pages under docs/reference
     Codegen(codegen::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Tidy(args) => tidy::run(&args),
         Command::Helm(args) => helm::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Release(args) => release::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
     match outcome {
