@@ -18,6 +18,7 @@ mod faults;
 mod harness;
 mod imported_ca;
 mod main_job;
+mod release;
 mod replicas;
 mod revocation;
 mod runbook;

@@ -31,6 +31,15 @@ impl Nginx {
         Self::start_with(home, names, &plain).await
     }
 
+    /// The same, which also shows the files below a folder over HTTPS at another port, by the certificate of the first name. What is asked for
+    /// below `/plain/` it sends on to plain HTTP.
+    pub(crate) async fn publishing(home: &Arc<Home>, names: &[&str], (folder, port): (&Path, u16)) -> Self {
+        let (own, name) = (home.join("nginx"), names[0]);
+        let pair = format!("ssl_certificate \"{0}/{name}.pem\"; ssl_certificate_key \"{0}/{name}.key\";", own.display());
+        let files = format!("root \"{}\"; location /plain/ {{ return 302 http://localhost:{port}$request_uri; }}", folder.display());
+        Self::start_with(home, names, &format!("    server {{ listen 127.0.0.1:{port} ssl; {pair} {files} }}\n")).await
+    }
+
     async fn start_with(home: &Arc<Home>, names: &[&str], further: &str) -> Self {
         let (folder, port, program) = (home.join("nginx"), free_port(), require_program("nginx"));
         for name in names {
