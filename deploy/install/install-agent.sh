@@ -149,7 +149,7 @@ Linux-aarch64) architecture=arm64 ;;
 esac
 
 archive=certctl-agent-$version-linux-$architecture.tar.gz
-work=$(mktemp -d "${TMPDIR:-/tmp}/certctl-agent.XXXXXXXX")
+work=$(mktemp -d)
 # Whatever happens, nothing half is left.
 leave() {
     rm -rf "$work"

@@ -69,6 +69,13 @@ async fn the_project_migrates_serves_enrolls_an_agent_issues_and_backs_up() {
     assert_eq!(kept, 1);
     container("restore").run(&home, &[]).await.ends(1).says(&["not empty"]);
 
+    // Without its database it is alive and not ready, and it comes back by itself.
+    postgres.cluster.stop();
+    wait_until("a server that is not ready", LONG, async || server.health(&home).await.code == Some(1)).await;
+    server.health_of_image(&home).await.ok();
+    postgres.cluster.start_again();
+    healthy(&server, &mut process, &home).await;
+
     // It ends when it is told to, within the grace that it is given.
     process.signal(nix::sys::signal::Signal::SIGTERM);
     assert!(process.ended(LONG).await.success());
@@ -311,7 +318,7 @@ fn secrets_are_files(name: &str, service: &Service) {
 struct Postgres {
     /// Host, port and database as a URL has them.
     place: String,
-    _cluster: OwnCluster,
+    cluster: OwnCluster,
     _wire: JoinSet<()>,
 }
 
@@ -323,7 +330,7 @@ impl Postgres {
         let socket = cluster.demand_password(password.trim());
         let mut wire = JoinSet::new();
         let port = forward_to(socket, &mut wire).await;
-        Self { place: format!("postgres:{port}/postgres"), _cluster: cluster, _wire: wire }
+        Self { place: format!("postgres:{port}/postgres"), cluster, _wire: wire }
     }
 }
 
