@@ -88,6 +88,14 @@ mod tests {
         for wanted in ["--file deploy/docker/Dockerfile", "--target \"$target\"", "\"$REGISTRY/certctl-$target:$VERSION\"", "images.txt"] {
             assert!(job.contains(wanted), "the release job lacks `{wanted}`");
         }
+        let toolchain = text("rust-toolchain.toml");
+        let rust = toolchain.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"')).unwrap();
+        assert!(job.contains(&format!("/rust:{rust}-slim-bookworm")), "the release is built by the Rust of the repository");
+        let parsed: serde_json::Value = serde_norway::from_str(&job).unwrap();
+        assert_eq!(parsed["jobs"]["publish"]["needs"], "check", "nothing goes out that has not been checked");
+        let steps: Vec<&str> =
+            parsed["jobs"]["publish"]["steps"].as_array().unwrap().iter().filter_map(|step| step["name"].as_str()).collect();
+        assert_eq!(steps.last(), Some(&"Publish"), "the release is seen when its images are there");
         let targets = job.lines().find_map(|line| line.trim().strip_prefix("for target in ")).unwrap();
         assert_eq!(targets.trim_end_matches("; do"), TARGETS.join(" "));
     }

@@ -43,7 +43,7 @@ pub(super) struct Service {
     #[serde(default)]
     pub(super) secrets: Vec<Granted>,
     #[serde(default)]
-    pub(super) volumes: Vec<String>,
+    volumes: Vec<Volume>,
     #[serde(default)]
     pub(super) tmpfs: Vec<String>,
     #[serde(default)]
@@ -74,6 +74,19 @@ pub(super) struct Service {
     _stop_signal: String,
     #[serde(default, rename = "shm_size")]
     _shm_size: serde_json::Value,
+}
+
+/// A volume, as Compose 1 and Compose 2 write it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Volume {
+    Short(String),
+    Long {
+        source: String,
+        target: String,
+        #[serde(default)]
+        read_only: bool,
+    },
 }
 
 /// A secret that a service gets.
@@ -133,8 +146,13 @@ impl Service {
 
     /// Volumes, where they are mounted, and whether they can be written.
     pub(super) fn mounts(&self) -> Vec<(String, String, bool)> {
-        let parts = |volume: &String| volume.split(':').map(str::to_owned).collect::<Vec<_>>();
-        let all = self.volumes.iter().map(parts);
-        all.map(|parts| (parts[0].clone(), parts[1].clone(), parts.get(2).is_none_or(|mode| mode == "rw"))).collect()
+        let read = |volume: &Volume| match volume {
+            Volume::Short(text) => {
+                let parts: Vec<&str> = text.split(':').collect();
+                (parts[0].to_owned(), parts[1].to_owned(), parts.get(2).is_none_or(|mode| *mode == "rw"))
+            }
+            Volume::Long { source, target, read_only } => (source.clone(), target.clone(), !read_only),
+        };
+        self.volumes.iter().map(read).collect()
     }
 }
