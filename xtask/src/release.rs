@@ -54,7 +54,7 @@ struct Release {
     /// Seconds since 1970.
     date: String,
     programs: Programs,
-    /// For gzip and xz, from 1 to 9.
+    /// For gzip and xz, from 1 to 9; 1 leaves xz out, which is slow even then.
     level: u8,
 }
 

@@ -93,7 +93,8 @@ impl Package {
         let file = format!("{}_{}_{}.deb", self.name, release.version, release.programs.architecture.debian);
         let mut pack = command("dpkg-deb");
         // One thread, or the blocks of xz would depend on how many there are.
-        pack.args(["--root-owner-group", "-Zxz", "--threads-max=1", &format!("-z{}", release.level.min(6)), "--build"]);
+        let kind = if release.level == 1 { "-Zgzip" } else { "-Zxz" };
+        pack.args(["--root-owner-group", kind, "--threads-max=1", &format!("-z{}", release.level.min(6)), "--build"]);
         capture(pack.arg(&tree).arg(release.out.join(file)).env("SOURCE_DATE_EPOCH", &release.date))?;
         Ok(())
     }

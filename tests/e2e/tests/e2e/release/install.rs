@@ -15,12 +15,13 @@ use crate::harness::{Gate, Home, Nginx, Process, Ran, World, command, free_port,
 
 /// A machine without an agent, and a place that has a release.
 struct Machine {
+    /// Ends before its folder goes.
+    nginx: Nginx,
     home: Arc<Home>,
     /// What is published.
     files: PathBuf,
     /// Where.
     port: u16,
-    nginx: Nginx,
     version: &'static str,
 }
 
