@@ -11,6 +11,7 @@ mod files;
 mod helm;
 mod interrupt;
 mod process;
+mod release;
 mod say;
 mod setup;
 mod test;
@@ -49,6 +50,8 @@ enum Command {
     Bench(bench::Args),
     /// Upgrade two replicas from an older revision to this one under traffic, and take them back
     Upgrade(upgrade::Args),
+    /// Make what a release publishes: packages, archives, bills of materials, check sums and their signature
+    Release(release::Args),
     /// Write the generated reference pages under docs/reference
     Codegen(codegen::Args),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Docs(args) => docs::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::Release(args) => release::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
     match outcome {

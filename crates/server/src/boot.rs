@@ -76,6 +76,9 @@ pub enum BootError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A running server said that it is not well.
+    #[error("the server is not well: {0}")]
+    Unwell(String),
     /// A part of the server failed while it ran.
     #[error("{0}")]
     Failed(StopReason),
@@ -128,7 +131,7 @@ impl BootError {
             }
             Self::Store(StoreError::Url) => Some("see `certctl-server config reference`, database.url".to_owned()),
             Self::Store(_) => Some("look whether the database runs and CERTCTL_DATABASE_URL is right".to_owned()),
-            Self::System { .. } | Self::Failed(_) => None,
+            Self::System { .. } | Self::Unwell(_) | Self::Failed(_) => None,
         }
     }
 }

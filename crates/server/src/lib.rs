@@ -6,6 +6,7 @@ pub mod boot;
 pub mod challenges;
 pub mod config;
 pub mod handlers;
+pub mod health;
 pub mod listener;
 pub mod metrics;
 pub mod platform_tls;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use certctl_server::boot::{self, BootError};
 use certctl_server::config::{self, ConfigErrors, ConfigFlags, LogSettings, SettingValue};
 use certctl_server::schema::{Schema, Target};
-use certctl_server::{backup, metrics, rotation, routes, telemetry};
+use certctl_server::{backup, health, metrics, rotation, routes, telemetry};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// The control plane of certctl: it finds, requests, deploys, proves, renews and revokes certificates.
@@ -34,6 +34,15 @@ enum Command {
     Migrate {
         #[command(subcommand)]
         command: Option<MigrateCommand>,
+    },
+    /// Ask the server that runs with this configuration how it is; exit code 0 when it is well. For probes of containers.
+    Health {
+        /// Ask whether it can do its work too, not only whether it answers.
+        #[arg(long)]
+        ready: bool,
+        /// How long it may take to answer.
+        #[arg(long, value_parser = duration, default_value = "5s")]
+        timeout: Duration,
     },
     /// Look at the configuration.
     Config {
@@ -168,6 +177,7 @@ const EXAMPLES: &str = "Examples:
   certctl-server config check
   certctl-server migrate
   certctl-server migrate check --target-version 0.1.0
+  certctl-server health --ready
   CERTCTL_BACKUP_DIRECTORY=/srv/backups certctl-server backup create
 
 Exit codes: 0 ended as asked, 1 something failed, 2 the command line or the configuration is wrong.";
@@ -231,6 +241,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Some(Command::Migrate { command: None }) => migrate(),
         Some(Command::Migrate { command: Some(command) }) => look_at_schema(&cli.config, command),
+        Some(Command::Health { ready, timeout }) => {
+            let config = config::from_process(&cli.config)?;
+            let depth = if *ready { health::Depth::Ready } else { health::Depth::Alive };
+            print(&block_on(health::ask(&config, depth, *timeout))?);
+            Ok(())
+        }
         Some(Command::Config { command: ConfigCommand::Check }) => {
             let config = config::from_process(&cli.config)?;
             for warning in config.warnings() {

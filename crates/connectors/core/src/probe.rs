@@ -3,6 +3,7 @@
 //! Whether the certificate is to be trusted is not asked; whoever answers must prove that it has the certificate's key.
 
 mod accept_any;
+pub mod https;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::client::TlsStream;
 
 use self::accept_any::AcceptAny;
 pub use self::accept_any::KeyKind;
@@ -112,7 +114,14 @@ pub async fn resolve(address: &str, limit: Duration) -> Result<Vec<SocketAddr>, 
 const MAX_ADDRESSES: usize = 16;
 const NOT_MODERN: &str = "only TLS 1.2 and 1.3 are spoken here; check that the port speaks TLS at once (no STARTTLS, no PROXY protocol)";
 
-async fn shake_hands(address: SocketAddr, question: &Question, label: &str) -> Result<ProbeReport, ConnectorError> {
+/// The outcome of a handshake, and the verifier that saw it.
+struct Connected {
+    stream: std::io::Result<TlsStream<TcpStream>>,
+    verifier: Arc<AcceptAny>,
+    handshake_ms: u64,
+}
+
+async fn connect(address: SocketAddr, question: &Question, label: &str) -> Result<Connected, ConnectorError> {
     let fail = |what: &str| ConnectorError::transient(format!("{label}: {what}"));
     let name = match &question.server_name {
         // An IP address as server name is never sent (RFC 6066 section 3).
@@ -131,8 +140,13 @@ async fn shake_hands(address: SocketAddr, question: &Question, label: &str) -> R
 
     let started = Instant::now();
     let tcp = TcpStream::connect(address).await.map_err(|e| fail("cannot connect").hint("is the service running?").caused_by(e))?;
-    let answer = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-    let handshake_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+    Ok(Connected { stream, verifier, handshake_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX) })
+}
+
+async fn shake_hands(address: SocketAddr, question: &Question, label: &str) -> Result<ProbeReport, ConnectorError> {
+    let fail = |what: &str| ConnectorError::transient(format!("{label}: {what}"));
+    let Connected { stream: answer, verifier, handshake_ms } = connect(address, question, label).await?;
 
     // A server that asks for a client certificate ends the handshake only after it has proven its own.
     let chain = verifier.proven().unwrap_or_default();

@@ -3,7 +3,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{ResolvesServerCertUsingSni, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey as ServerKey;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -140,4 +140,38 @@ async fn the_kind_of_key_can_be_chosen() {
     let only = |kind| Question { key_kind: Some(kind), ..ask(None) };
     assert_eq!(probe(address, &only(KeyKind::Ecdsa)).await.unwrap().key_kind, Some(KeyKind::Ecdsa));
     assert!(probe(address, &only(KeyKind::Rsa)).await.is_err(), "this server has no RSA certificate");
+}
+
+#[tokio::test]
+async fn a_question_over_https_is_answered_by_whoever_is_there() {
+    let pair = pair("else.example.test");
+    let config = builder().with_no_client_auth().with_single_cert(vec![pair.der], pair.key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let mut tls = acceptor.accept(tcp).await.unwrap();
+            let mut head = [0; 256];
+            let n = tls.read(&mut head).await.unwrap();
+            let answer: &[u8] = match &head[..n] {
+                head if head.starts_with(b"GET /well ") => b"HTTP/1.1 503 x\r\ncontent-length: 3\r\n\r\nill",
+                head if head.starts_with(b"GET /cut ") => b"HTTP/1.1 200 x\r\ncontent-length: 30\r\n\r\nill",
+                _ => b"no HTTP\r\n\r\n",
+            };
+            tls.write_all(answer).await.unwrap();
+            tls.shutdown().await.ok();
+        }
+    });
+    let ask = async |path| https::get(address, path, PATIENCE).await;
+    assert_eq!(ask("/well").await.unwrap(), https::Answer { status: 503, body: "ill".to_owned() });
+    assert!(ask("/cut").await.unwrap_err().to_string().contains("breaks off"));
+    assert!(ask("/other").await.is_err());
+    let nobody = https::get(nobodys_address().await, "/well", PATIENCE).await.unwrap_err();
+    assert!(nobody.to_string().contains("cannot connect"), "{nobody}");
+}
+
+/// Where nobody listens: the listener is closed again.
+async fn nobodys_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

@@ -306,7 +306,7 @@ fn made_by_the_operator(home: &Home) -> Secrets {
 }
 
 /// A TCP port on this machine that leads to a socket in the file system.
-async fn forward_to(socket: PathBuf, tasks: &mut JoinSet<()>) -> u16 {
+pub(crate) async fn forward_to(socket: PathBuf, tasks: &mut JoinSet<()>) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tasks.spawn(async move {

@@ -23,7 +23,7 @@ mod zlint;
 
 use std::time::Duration;
 
-pub(crate) use agent::Agent;
+pub(crate) use agent::{Agent, token};
 pub(crate) use api::{Api, fields_of};
 pub(crate) use certctl_testkit::free_port;
 pub(crate) use cli::Cli;

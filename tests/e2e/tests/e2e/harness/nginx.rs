@@ -31,6 +31,19 @@ impl Nginx {
         Self::start_with(home, names, &plain).await
     }
 
+    /// The same, which also shows the files below a folder over HTTPS at another port, by the certificate of the first name. What is asked for
+    /// below `/plain/` it sends on to plain HTTP, where the same files are.
+    pub(crate) async fn publishing(home: &Arc<Home>, names: &[&str], (folder, port): (&Path, u16)) -> Self {
+        let (own, name, plain) = (home.join("nginx"), names[0], free_port());
+        let pair = format!("ssl_certificate \"{0}/{name}.pem\"; ssl_certificate_key \"{0}/{name}.key\";", own.display());
+        let root = format!("root \"{}\";", folder.display());
+        let onward = format!("rewrite ^/plain/(.*) http://localhost:{plain}/$1 redirect;");
+        let servers = format!(
+            "    server {{ listen 127.0.0.1:{port} ssl; {pair} {root} {onward} }}\n    server {{ listen 127.0.0.1:{plain}; {root} }}\n"
+        );
+        Self::start_with(home, names, &servers).await
+    }
+
     async fn start_with(home: &Arc<Home>, names: &[&str], further: &str) -> Self {
         let (folder, port, program) = (home.join("nginx"), free_port(), require_program("nginx"));
         for name in names {
