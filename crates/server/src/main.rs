@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use certctl_server::boot::{self, BootError};
 use certctl_server::config::{self, ConfigErrors, ConfigFlags, LogSettings, SettingValue};
-use certctl_server::{backup, metrics, rotation, routes, telemetry};
+use certctl_server::{access_reference, backup, metrics, rotation, routes, telemetry};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// The control plane of certctl: it finds, requests, deploys, proves, renews and revokes certificates.
@@ -50,6 +50,11 @@ enum Command {
     },
     /// Print the REST API as an OpenAPI document.
     Openapi,
+    /// Who may do what.
+    Permissions {
+        #[command(subcommand)]
+        command: PermissionsCommand,
+    },
     /// What is measured.
     Metrics {
         #[command(subcommand)]
@@ -117,6 +122,12 @@ enum BackupCommand {
         /// A name, or `latest`.
         backup: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum PermissionsCommand {
+    /// Print the reference of all permissions and roles as Markdown.
+    Reference,
 }
 
 #[derive(Debug, Subcommand)]
@@ -234,6 +245,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Backup { command }) => run_backup(&cli.config, command),
         Some(Command::Openapi) => {
             print(&serde_json::to_string_pretty(&routes::openapi()).unwrap_or_default());
+            Ok(())
+        }
+        Some(Command::Permissions { command: PermissionsCommand::Reference }) => {
+            print(access_reference::reference().trim_end());
             Ok(())
         }
         Some(Command::Metrics { command: MetricsCommand::Reference }) => {

@@ -76,6 +76,8 @@ const CLAIMS: &[Claim] = &[
     claim("docs/operator/helm.md", "sh", Executor::Chart),
     claim("docs/operator/install-systemd.md", "ini", Executor::DropIn("certctl-server.service")),
     claim("docs/operator/install-systemd.md", "sh", Executor::Host),
+    claim("docs/operator/rbac.md", "sh", Executor::Test(ACCESS, "people_and_programs_get_what_they_need_and_no_more")),
+    claim("docs/operator/rbac.md", "json", Executor::Test(ACCESS, "people_and_programs_get_what_they_need_and_no_more")),
     claim("docs/operator/revocation.md", "sh", Executor::Host),
     claim("docs/operator/revocation.md", "toml", Executor::Settings),
     claim("docs/operator/runbooks/disaster-recovery.md", "sh", Executor::Test(DISASTER, "what_is_lost_comes_back")),
@@ -99,6 +101,7 @@ const CLAIMS: &[Claim] = &[
 ];
 
 const BACKUPS: &str = "tests/e2e/tests/e2e/backups/runbook.rs";
+const ACCESS: &str = "tests/e2e/tests/e2e/runbooks/access.rs";
 const DISASTER: &str = "tests/e2e/tests/e2e/runbooks/disaster.rs";
 const EXPIRY: &str = "tests/e2e/tests/e2e/runbooks/expiry.rs";
 const HA: &str = "tests/e2e/tests/e2e/runbooks/ha.rs";
