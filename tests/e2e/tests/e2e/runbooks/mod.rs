@@ -4,6 +4,7 @@ mod access;
 mod disaster;
 mod encryption_key;
 mod expiry;
+mod guides;
 mod ha;
 mod tls;
 
