@@ -57,10 +57,11 @@ struct Source {
     arguments: &'static [&'static str],
 }
 
-const PAGES: [Source; 4] = [
+const PAGES: [Source; 5] = [
     Source { path: "docs/reference/openapi.json", program: Binaries::server, arguments: &["openapi"] },
     Source { path: "docs/reference/configuration.md", program: Binaries::server, arguments: &["config", "reference"] },
     Source { path: "docs/reference/metrics.md", program: Binaries::server, arguments: &["metrics", "reference"] },
+    Source { path: "docs/reference/permissions.md", program: Binaries::server, arguments: &["permissions", "reference"] },
     Source { path: "docs/reference/cli.md", program: Binaries::cli, arguments: &["reference"] },
 ];
 

@@ -1,5 +1,6 @@
 //! certctl-server: the control plane, as a library for its own binary and for tests.
 
+pub mod access_reference;
 pub mod api;
 pub mod backup;
 pub mod boot;

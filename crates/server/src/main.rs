@@ -7,7 +7,7 @@ use std::time::Duration;
 use certctl_server::boot::{self, BootError};
 use certctl_server::config::{self, ConfigErrors, ConfigFlags, LogSettings, SettingValue};
 use certctl_server::schema::{Schema, Target};
-use certctl_server::{backup, health, metrics, rotation, routes, telemetry};
+use certctl_server::{access_reference, backup, health, metrics, rotation, routes, telemetry};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// The control plane of certctl: it finds, requests, deploys, proves, renews and revokes certificates.
@@ -63,6 +63,11 @@ enum Command {
     },
     /// Print the REST API as an OpenAPI document.
     Openapi,
+    /// Who may do what.
+    Permissions {
+        #[command(subcommand)]
+        command: PermissionsCommand,
+    },
     /// What is measured.
     Metrics {
         #[command(subcommand)]
@@ -155,6 +160,12 @@ enum BackupCommand {
         /// A name, or `latest`.
         backup: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum PermissionsCommand {
+    /// Print the reference of all permissions and roles as Markdown.
+    Reference,
 }
 
 #[derive(Debug, Subcommand)]
@@ -284,6 +295,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Backup { command }) => run_backup(&cli.config, command),
         Some(Command::Openapi) => {
             print(&serde_json::to_string_pretty(&routes::openapi()).unwrap_or_default());
+            Ok(())
+        }
+        Some(Command::Permissions { command: PermissionsCommand::Reference }) => {
+            print(access_reference::reference().trim_end());
             Ok(())
         }
         Some(Command::Metrics { command: MetricsCommand::Reference }) => {

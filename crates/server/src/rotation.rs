@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use certctl_engine::clock::{Clock, SystemClock};
-use certctl_store::{Store, Who, migrate, secrets};
+use certctl_store::{Store, Who, idempotency, migrate, secrets};
 
 use crate::boot::{BootError, open_store};
 use crate::config::Config;
@@ -98,6 +98,15 @@ pub async fn rotate(config: &Config) -> Result<(u64, KeyUse), BootError> {
         }
         tokio::time::sleep(PAUSE).await;
     };
+    // Answers that are kept for repeated requests are sealed, too.
+    let mut page = None;
+    loop {
+        let done = idempotency::rewrap_page(&store, page, BATCH, SystemClock.now()).await?;
+        page = done.next;
+        if page.is_none() {
+            break;
+        }
+    }
     store.db().close().await;
     found.refusal().map_or(Ok((all, found)), Err)
 }

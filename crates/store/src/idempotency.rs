@@ -125,6 +125,59 @@ pub async fn abandon(store: &Store, ticket: &Ticket, now: Timestamp) -> Result<(
     tx.commit_housekeeping("idempotency.abandon").await
 }
 
+/// Wraps the data keys of up to `limit` kept answers behind `after` under the active key; gives how many were not under it, and where to
+/// go on, `None` at the end. An answer whose key is not in the keyring is left: it goes within a day.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rewrap_page(store: &Store, after: Option<(String, String)>, limit: i64, now: Timestamp) -> Result<Rewrapped, StoreError> {
+    let damaged = || StoreError::corrupt("a kept answer cannot be read");
+    let (actor, key) = after.unwrap_or_default();
+    let mut tx = store.write(Who::task("idempotency", now)).await?;
+    let statement = sql("SELECT actor, key, headers, body, created_at FROM idempotency_keys
+                         WHERE status IS NOT NULL AND (actor > $1 OR (actor = $1 AND key > $2)) ORDER BY actor, key LIMIT $3");
+    let rows = tx.fetch_all(statement.bind(actor).bind(key).bind(limit)).await?;
+    let mut rewrapped = Rewrapped { n: 0, next: None };
+    for row in &rows {
+        let (actor, key) = (row.text("actor")?, row.text("key")?);
+        let mut envelope: Envelope = serde_json::from_value(row.json("headers")?).map_err(|_| damaged())?;
+        let keyring = store.keyring();
+        if envelope.key_id != keyring.active_id() && keyring.has(&envelope.key_id) {
+            let sealed = Sealed {
+                key_id: std::mem::take(&mut envelope.key_id),
+                wrapped_key: hex::decode(&envelope.key).map_err(|_| damaged())?,
+                nonce: Vec::new(),
+                ciphertext: Vec::new(),
+            };
+            envelope.key = hex::encode(keyring.rewrap(&context(&actor, &key), &sealed)?);
+            keyring.active_id().clone_into(&mut envelope.key_id);
+            let envelope = serde_json::to_value(envelope).map_err(|_| StoreError::corrupt("an answer that is no JSON"))?;
+            let statement =
+                sql("UPDATE idempotency_keys SET headers = $4 WHERE actor = $1 AND key = $2 AND created_at = $3 AND status IS NOT NULL")
+                    .bind(actor.as_str())
+                    .bind(key.as_str())
+                    .bind(row.time("created_at")?)
+                    .bind(envelope);
+            rewrapped.n += tx.execute(statement).await?;
+        }
+        rewrapped.next = Some((actor, key));
+    }
+    if rows.is_empty() {
+        rewrapped.next = None;
+    }
+    tx.commit_housekeeping("idempotency.rewrap").await?;
+    Ok(rewrapped)
+}
+
+/// What became of a page of kept answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// How many were under another key.
+    pub n: u64,
+    /// Where to go on; `None` at the end.
+    pub next: Option<(String, String)>,
+}
+
 /// What stands beside the sealed body.
 #[derive(Debug, Serialize, Deserialize)]
 struct Envelope {

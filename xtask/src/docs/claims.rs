@@ -65,18 +65,20 @@ const CLAIMS: &[Claim] = &[
     claim("docs/operator/backup.md", "sh host", Executor::Host),
     claim("docs/operator/backup.md", "text", Executor::Shown),
     claim("docs/operator/backup.md", "toml", Executor::Settings),
-    claim("docs/operator/ca-renewal.md", "sh", Executor::Host),
+    claim("docs/operator/ca-renewal.md", "sh", Executor::Test(GUIDES, "what_guides_say_in_passing_works")),
     claim("docs/operator/ha.md", "haproxy", Executor::Test(HA, "a_server_less_behind_the_balancer_of_the_page")),
     claim("docs/operator/ha.md", "nginx", Executor::Nginx),
     claim("docs/operator/ha.md", "sh", Executor::Test(HA, "a_server_less_behind_the_balancer_of_the_page")),
     claim("docs/operator/ha.md", "toml", Executor::Settings),
     claim("docs/operator/haproxy.md", "haproxy", Executor::Haproxy),
-    claim("docs/operator/haproxy.md", "sh", Executor::Host),
+    claim("docs/operator/haproxy.md", "sh", Executor::Test(GUIDES, "what_guides_say_in_passing_works")),
     claim("docs/operator/haproxy.md", "toml", Executor::Allowed),
     claim("docs/operator/helm.md", "sh", Executor::Chart),
     claim("docs/operator/install-systemd.md", "ini", Executor::DropIn("certctl-server.service")),
     claim("docs/operator/install-systemd.md", "sh", Executor::Host),
-    claim("docs/operator/revocation.md", "sh", Executor::Host),
+    claim("docs/operator/rbac.md", "sh", Executor::Test(ACCESS, "people_and_programs_get_what_they_need_and_no_more")),
+    claim("docs/operator/rbac.md", "json", Executor::Test(ACCESS, "people_and_programs_get_what_they_need_and_no_more")),
+    claim("docs/operator/revocation.md", "sh", Executor::Test(GUIDES, "what_guides_say_in_passing_works")),
     claim("docs/operator/revocation.md", "toml", Executor::Settings),
     claim("docs/operator/runbooks/disaster-recovery.md", "sh", Executor::Test(DISASTER, "what_is_lost_comes_back")),
     claim("docs/operator/runbooks/encryption-key-rotation.md", "sh", Executor::Test(ENCRYPTION, "the_key_is_changed_while_servers_work")),
@@ -99,8 +101,10 @@ const CLAIMS: &[Claim] = &[
 ];
 
 const BACKUPS: &str = "tests/e2e/tests/e2e/backups/runbook.rs";
+const ACCESS: &str = "tests/e2e/tests/e2e/runbooks/access.rs";
 const DISASTER: &str = "tests/e2e/tests/e2e/runbooks/disaster.rs";
 const EXPIRY: &str = "tests/e2e/tests/e2e/runbooks/expiry.rs";
+const GUIDES: &str = "tests/e2e/tests/e2e/runbooks/guides.rs";
 const HA: &str = "tests/e2e/tests/e2e/runbooks/ha.rs";
 const TLS: &str = "tests/e2e/tests/e2e/runbooks/tls.rs";
 const ENCRYPTION: &str = "tests/e2e/tests/e2e/runbooks/encryption_key.rs";

@@ -46,14 +46,26 @@ impl Judge<'_> {
     fn settings(&self, folder: &Path, block: &Block<'_>) -> Result<Option<String>, Failure> {
         let secret = folder.join("secret");
         files::write(&secret, SECRET)?;
-        let lines = block.text.lines().map(|line| match line.split_once(" = ") {
-            Some((key, _)) if key.trim_end().ends_with("_file") && !FILES_OF_OTHER_KINDS.contains(&key.trim_end()) => {
-                format!("{} = \"{}\"\n", key.trim_end(), secret.display())
+        let address = folder.join("address");
+        files::write(&address, "postgres://certctl@db.example.test/certctl")?;
+        let mut section = String::new();
+        let mut lines = String::new();
+        for line in block.text.lines() {
+            if line.starts_with('[') {
+                line.clone_into(&mut section);
             }
-            _ => format!("{line}\n"),
-        });
+            let key = line.split_once(" = ").map_or("", |(key, _)| key.trim_end());
+            let read_when_used = section == "[tls]" || FILES_OF_OTHER_KINDS.contains(&key);
+            let stand_in = if key == "url_file" { &address } else { &secret };
+            lines.push_str(&if key.ends_with("_file") && !read_when_used {
+                format!("{key} = \"{}\"", stand_in.display())
+            } else {
+                line.to_owned()
+            });
+            lines.push('\n');
+        }
         let file = folder.join("server.toml");
-        files::write(&file, &lines.collect::<String>())?;
+        files::write(&file, &lines)?;
         let mut run = command(self.pages.binaries.server()?);
         run.env_clear().env("HOME", folder).current_dir(folder).arg("--data-dir").arg(folder).arg("--config").arg(&file);
         Ok(complaint(&output(run.args(["config", "check"]))?, folder))
@@ -158,7 +170,7 @@ fn complaint(ran: &Output, folder: &Path) -> Option<String> {
 const SECRET: &str = "cGFnZXMgb2YgY2VydGN0bCwgYSBrZXkgb2YgMzJieXQ=";
 
 /// Settings that name a file which is read when it is used, and not as a value.
-const FILES_OF_OTHER_KINDS: [&str; 5] = ["cert_file", "key_file", "commands_file", "s3_ca_file", "s3_web_identity_token_file"];
+const FILES_OF_OTHER_KINDS: [&str; 3] = ["commands_file", "s3_ca_file", "s3_web_identity_token_file"];
 
 const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 

@@ -3,11 +3,12 @@
 use certctl_domain::ids::SecretId;
 use certctl_domain::secret::Secret;
 use certctl_store::db::sql;
+use certctl_store::idempotency::{self, Answer, Begin, Request};
 use certctl_store::secrets::{self, Keyring};
 use certctl_store::{OpenOptions, Store, StoreError};
 use certctl_testkit::both_databases;
 
-use crate::common::{TestStore, alice, entry, id, number, run};
+use crate::common::{TestStore, alice, at, entry, id, number, run};
 
 async fn seal(store: &Store, purpose: &str, value: &[u8]) -> SecretId {
     let mut tx = store.write(alice()).await.unwrap();
@@ -104,6 +105,33 @@ both_databases! {
             assert!(refusal(secrets::open(&store, id).await).contains(alone.keyring().active_id()));
         }
         assert_eq!(number(&store, "SELECT count(*) AS n FROM audit_events WHERE action = 'secret.rewrap'").await, 3);
+    }
+
+    async fn kept_answers_are_sealed_anew_page_by_page(store: TestStore) {
+        let requests = ["a", "b", "c"].map(|key| Request { actor: "alice", key, hash: "h" });
+        let (_, new) = Keyring::generate().unwrap();
+        let both = with_keys(&store, &new, &[TEST_KEY]).await;
+        for (request, under) in requests.iter().zip([&*store, &*store, &both]) {
+            let Begin::Fresh(ticket) = idempotency::begin(under, *request, at(0)).await.unwrap() else { panic!("not fresh") };
+            let answer = Answer { status: 201, headers: Vec::new(), body: request.key.as_bytes().to_vec() };
+            assert!(idempotency::finish(under, &ticket, &answer, at(1)).await.unwrap());
+        }
+        // One that is still in work has nothing to seal.
+        idempotency::begin(&store, Request { actor: "bob", key: "d", hash: "h" }, at(0)).await.unwrap();
+        let (mut n, mut pages, mut next) = (0, 0, None);
+        loop {
+            let done = idempotency::rewrap_page(&both, next, 1, at(2)).await.unwrap();
+            (n, pages, next) = (n + done.n, pages + 1, done.next);
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!((n, pages), (2, 4));
+        let alone = with_keys(&store, &new, &[]).await;
+        for request in requests {
+            let replayed = idempotency::begin(&alone, request, at(3)).await.unwrap();
+            assert!(matches!(replayed, Begin::Replay(kept) if kept.body == request.key.as_bytes()));
+        }
     }
 
     async fn a_missing_key_is_named_and_the_value_is_not(store: TestStore) {

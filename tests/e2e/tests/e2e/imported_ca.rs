@@ -88,14 +88,15 @@ both_databases! {
 }
 
 /// A sub-CA that openssl made, below a root of openssl's.
-struct Imported {
+pub(crate) struct Imported {
     chain_pem: String,
     key_pem: String,
     key_lines: Vec<String>,
 }
 
 impl Imported {
-    async fn make(openssl: &Openssl, world: &World) -> Self {
+    /// Makes it, in the folder of openssl.
+    pub(crate) async fn make(openssl: &Openssl, world: &World) -> Self {
         openssl.key("root.key", "ECDSA-P384").await;
         openssl.key("sub.key", "ECDSA-P256").await;
         let ca =
@@ -114,7 +115,8 @@ impl Imported {
         Self { chain_pem: format!("{}{}", openssl.get("sub.pem"), openssl.get("root.pem")), key_pem, key_lines }
     }
 
-    fn settings(&self) -> Value {
+    /// As an issuer.
+    pub(crate) fn settings(&self) -> Value {
         let config = json!({"ca_certificate_pem": self.chain_pem, "ca_key_pem": self.key_pem});
         json!({"name": "imported", "type": "GenericCA", "config": config})
     }

@@ -1,8 +1,10 @@
 //! The operators' runbooks, each followed word for word on real servers, with what it is about really broken.
 
+mod access;
 mod disaster;
 mod encryption_key;
 mod expiry;
+mod guides;
 mod ha;
 mod tls;
 
