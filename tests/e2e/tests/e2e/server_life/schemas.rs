@@ -9,7 +9,7 @@ use crate::harness::{LONG, Server, Setup, Site, Tables, World, in_repository, na
 const NAME: &str = "web.example.test";
 
 /// Takes the schema one migration further, as the next release would, which allows programs that know `oldest` or newer.
-async fn next_release(tables: &mut Tables, migration: &str, oldest: i64) -> i64 {
+pub(super) async fn next_release(tables: &mut Tables, migration: &str, oldest: i64) -> i64 {
     let next = tables.schema().await + 1;
     let checksum = if matches!(tables, Tables::Sqlite(_)) { "X'00'" } else { "'\\x00'" };
     tables
@@ -74,7 +74,7 @@ async fn every_noun_is_read(world: &World) {
 }
 
 /// What adds, as a release may: a table, columns with and without a default, an index.
-const EXPAND: &str = "CREATE TABLE next_things (id text PRIMARY KEY, owner_id text REFERENCES owners (id));
+pub(super) const EXPAND: &str = "CREATE TABLE next_things (id text PRIMARY KEY, owner_id text REFERENCES owners (id));
     ALTER TABLE certificates ADD COLUMN next_note text;
     ALTER TABLE certificate_versions ADD COLUMN next_note text;
     ALTER TABLE agents ADD COLUMN next_note text;
