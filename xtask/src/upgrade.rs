@@ -32,7 +32,18 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     run_command(command("cargo").current_dir(&root).args(["build", "--workspace", "--bins"]))?;
     say::title("Upgrading two replicas, and taking them back");
     let mut test = command("cargo");
-    test.current_dir(&root).args(["test", "-p", "certctl-e2e", "--features", "upgrade", "--test", "e2e", "--", "upgrade::", "--nocapture"]);
+    // Of the whole workspace, since a single package would have other features, and everything below it would be compiled again.
+    test.current_dir(&root).args([
+        "test",
+        "--workspace",
+        "--features",
+        "certctl-e2e/upgrade",
+        "--test",
+        "e2e",
+        "--",
+        "upgrade::",
+        "--nocapture",
+    ]);
     run_command(test.env("CERTCTL_OLDER_PROGRAMS", older).env("PATH", path_with(setup::tools_dir()?)))
 }
 

@@ -1,8 +1,6 @@
 //! What `certctl-server migrate plan`, `status` and `check` tell: which migrations are applied, what each does to older programs, and
 //! whether a program can run on the schema.
 
-use std::fmt::Write as _;
-
 use certctl_store::db::Db;
 use certctl_store::migrate::{self, Class, Verdict};
 use serde::Serialize;
@@ -250,8 +248,7 @@ fn table(migrations: &[Migration]) -> String {
         };
         let oldest = one.oldest_program.filter(|_| one.class != Some(Class::Expand) && one.class != Some(Class::Data));
         let oldest = oldest.map_or_else(String::new, |oldest| format!("  for programs that know {oldest} or newer"));
-        // Writing into a String cannot fail.
-        writeln!(text, "  {:<width$}  {class:<8}  {state}{oldest}", one.name).ok();
+        text.push_str(&format!("  {:<width$}  {class:<8}  {state}{oldest}\n", one.name));
     }
     text
 }

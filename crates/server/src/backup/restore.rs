@@ -128,7 +128,10 @@ fn schema_is_known(manifest: &Manifest) -> Result<(), BackupError> {
         return Ok(());
     }
     let newer = format!("{} has the schema {}, newer than the {known} that this program knows", manifest.archive, manifest.schema);
-    Err(BackupError::new(newer).hint(format!("restore with certctl-server {} or newer, which made it", manifest.program)))
+    Err(BackupError::new(newer).hint(format!(
+        "restore with a release that knows migration {}; certctl-server {} made the backup, perhaps on the schema of a newer one",
+        manifest.schema, manifest.program
+    )))
 }
 
 /// Every key that seals a secret in the backup must be at hand; the secrets were lost otherwise.

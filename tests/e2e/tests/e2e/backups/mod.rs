@@ -2,6 +2,7 @@
 
 mod drill;
 mod faults;
+mod major;
 mod runbook;
 mod s3;
 

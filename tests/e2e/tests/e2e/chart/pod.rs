@@ -144,6 +144,18 @@ impl Pod {
         words(&self.container()[name]["exec"]["command"])
     }
 
+    /// A number of a probe.
+    pub(super) fn probe_number(&self, name: &str, field: &str) -> u64 {
+        self.container()[name][field].as_u64().unwrap_or_else(|| panic!("{name} has no {field}"))
+    }
+
+    /// The path that a probe asks for over HTTPS.
+    pub(super) fn probe_path(&self, name: &str) -> String {
+        let get = &self.container()[name]["httpGet"];
+        assert_eq!(get["scheme"], "HTTPS");
+        get["path"].as_str().unwrap().to_owned()
+    }
+
     /// Where volumes are mounted, and their names.
     pub(super) fn mounts(&self) -> Vec<(String, String)> {
         let mounts = self.container()["volumeMounts"].as_array().unwrap();

@@ -7,4 +7,5 @@ mod first_start;
 mod memory;
 mod migrations;
 mod restarts;
+mod rollback;
 mod schemas;

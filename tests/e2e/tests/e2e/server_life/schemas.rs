@@ -9,7 +9,7 @@ use crate::harness::{LONG, Server, Setup, Site, Tables, World, in_repository, na
 const NAME: &str = "web.example.test";
 
 /// Takes the schema one migration further, as the next release would, which allows programs that know `oldest` or newer.
-async fn next_release(tables: &mut Tables, migration: &str, oldest: i64) -> i64 {
+pub(super) async fn next_release(tables: &mut Tables, migration: &str, oldest: i64) -> i64 {
     let next = tables.schema().await + 1;
     let checksum = if matches!(tables, Tables::Sqlite(_)) { "X'00'" } else { "'\\x00'" };
     tables
@@ -74,7 +74,7 @@ async fn every_noun_is_read(world: &World) {
 }
 
 /// What adds, as a release may: a table, columns with and without a default, an index.
-const EXPAND: &str = "CREATE TABLE next_things (id text PRIMARY KEY, owner_id text REFERENCES owners (id));
+pub(super) const EXPAND: &str = "CREATE TABLE next_things (id text PRIMARY KEY, owner_id text REFERENCES owners (id));
     ALTER TABLE certificates ADD COLUMN next_note text;
     ALTER TABLE certificate_versions ADD COLUMN next_note text;
     ALTER TABLE agents ADD COLUMN next_note text;
@@ -120,6 +120,14 @@ both_databases! {
             setup.run(&world.home, words).await.ok();
         }
 
+        // A backup of it is for programs that know all of it, since nothing in it is tried before it is restored.
+        let backups = world.home.join("backups");
+        std::fs::create_dir(&backups).unwrap();
+        let setup = setup.with("CERTCTL_BACKUP_DIRECTORY", backups.to_str().unwrap());
+        setup.run(&world.home, &["backup", "create"]).await.ok();
+        let refused = setup.run(&world.home, &["backup", "restore", "latest"]).await.ends(1);
+        refused.says(&[&format!("has the schema {next}, newer than the {known} that this program knows"), "hint: restore with a release that knows"]);
+
         // The release after it takes away what it has long stopped reading.
         next_release(&mut tables, "DROP TABLE next_things", known + 1).await;
         wait_until("a server that says that it is too old", LONG, async || {
@@ -128,9 +136,6 @@ both_databases! {
         })
         .await;
         assert!(world.server.stop(LONG).await.success());
-        let backups = world.home.join("backups");
-        std::fs::create_dir(&backups).unwrap();
-        let setup = setup.with("CERTCTL_BACKUP_DIRECTORY", backups.to_str().unwrap());
         for words in [&[][..], &["--migrate-only"], &["migrate"], &["backup", "create"]] {
             let refused = setup.run(&world.home, words).await.ends(1);
             let newer = format!("the schema is at {}, newer than the {known} that this program knows", known + 2);
