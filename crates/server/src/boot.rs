@@ -11,6 +11,7 @@ use certctl_connector_core::challenge::{serve_http, serve_tls};
 use certctl_domain::secret::Secret;
 use certctl_engine::clock::{Clock, SystemClock};
 use certctl_engine::publication::Base;
+use certctl_engine::shared::Shared;
 use certctl_engine::{Ctx, Engine, Options, Worker, auth, jobs, scheduler, seed};
 use certctl_store::retention::RetentionPolicy;
 use certctl_store::secrets::Keyring;
@@ -19,7 +20,7 @@ use certctl_store::{OpenOptions, Store, StoreError, leases, migrate};
 use crate::challenges;
 use crate::config::{BackupOnly, Config, DatabaseSettings, EncryptionSettings, RetentionSettings, Synchronous};
 use crate::listener::{BindError, Drain, Listener, ListenerLimits, PlainListener, SmallListener};
-use crate::metrics::{RequestMetrics, Sources};
+use crate::metrics::{self, RequestMetrics, Sources};
 use crate::platform_tls;
 use crate::private_file::{self, FileError};
 use crate::rate_limit::{RateLimiter, Rates};
@@ -176,7 +177,14 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         engine: Arc::clone(&engine),
         readiness: Arc::new(Ready::new(Arc::clone(&engine), Arc::clone(&tls))),
         requests: Arc::clone(&requests) as Arc<dyn crate::state::Requests>,
-        metrics: Sources { requests, tls: Arc::clone(&tls), listener: listener.counters(), started_at: clock.now() },
+        metrics: Sources {
+            requests,
+            tls: Arc::clone(&tls),
+            listener: listener.counters(),
+            started_at: clock.now(),
+            installation: Shared::default(),
+            age: metrics::AGE,
+        },
         version: version(),
         settings: shown_settings(&config),
         invitation: invitation(&engine, &config, &listener).await?,

@@ -97,7 +97,7 @@ const COPIED: [&str; 8] = [
     "tests/e2e/tests",
 ];
 
-const MUTATIONS: [Mutation; 40] = [
+const MUTATIONS: [Mutation; 42] = [
     Mutation { name: "the backup is lost", file: "templates/backup-cronjob.yaml", change: Delete, found_by: "each renders" },
     Mutation { name: "the migration is lost", file: "templates/migration-job.yaml", change: Delete, found_by: "each renders" },
     Mutation { name: "the alerts are lost", file: "templates/prometheusrules.yaml", change: Delete, found_by: "each renders" },
@@ -291,6 +291,21 @@ const MUTATIONS: [Mutation; 40] = [
         name: "an alert never fires",
         file: "templates/prometheusrules.yaml",
         change: Replace("(certctl_certificate_expired{ {{- $of -}} }) > 0", "(certctl_certificate_expired{ {{- $of -}} }) > 1e9"),
+        found_by: "alerts fire",
+    },
+    Mutation {
+        name: "a broken audit log wakes nobody",
+        file: "templates/prometheusrules.yaml",
+        change: Replace("(certctl_audit_chain_broken{ {{- $of -}} }) > 0", "(certctl_audit_chain_broken{ {{- $of -}} }) > 1"),
+        found_by: "alerts fire",
+    },
+    Mutation {
+        name: "each replica wakes somebody",
+        file: "templates/prometheusrules.yaml",
+        change: Replace(
+            "max by (job, namespace) (certctl_audit_chain_broken",
+            "max by (job, namespace, instance) (certctl_audit_chain_broken",
+        ),
         found_by: "alerts fire",
     },
     Mutation {
