@@ -166,6 +166,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         write: config.server.write_timeout,
     };
     let listener = Listener::bind(&config.server.listen, Arc::clone(&tls), limits)?;
+    let scraped = Listener::bind(&config.metrics.listen, Arc::clone(&tls), ListenerLimits { connections: SCRAPERS, ..limits })?;
     let published = PlainListener::bind(&config.pki.http_listen)?;
     let http_challenges = SmallListener::bind(&config.acme.http01_listen)?;
     let tls_challenges = SmallListener::bind(&config.acme.tls_alpn01_listen)?;
@@ -196,6 +197,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         limits: Limits { body: config.server.max_body.as_len(), time: config.server.request_timeout },
     });
     let revocation = state.revocation().clone();
+    let scrapers = routes::metrics(state.clone());
     let router = routes::router(state);
 
     let tasks = TaskGroup::new(shutdown.clone());
@@ -211,6 +213,15 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     if !published.addresses().is_empty() {
         tracing::info!(addresses = ?published.addresses(), "revocation lists, OCSP and CA certificates are served over plain HTTP");
         tasks.spawn_service("published", published.serve(revocation, stop.clone()));
+    }
+    if !scraped.addresses().is_empty() {
+        tracing::info!(addresses = ?scraped.addresses(), "metrics are served on a port of their own");
+        let drain = Drain { budget: SCRAPE_DRAIN, abort: shutdown.abort_token().clone() };
+        let serving = scraped.serve(scrapers, stop.clone(), drain);
+        tasks.spawn_service("metrics", async move {
+            let drained = serving.await;
+            tracing::debug!(n_aborted = drained.aborted, "the port for scrapers is closed");
+        });
     }
     if !http_challenges.addresses().is_empty() {
         tracing::info!(addresses = ?http_challenges.addresses(), "HTTP challenges are answered");
@@ -401,6 +412,12 @@ fn announce(text: &str) {
         tracing::info!("a key for the first administrator was made; it is in the file first-admin-token of the data directory");
     }
 }
+
+/// Connections of scrapers at one time.
+const SCRAPERS: usize = 100;
+
+/// How long a scrape may go on after the stop.
+const SCRAPE_DRAIN: Duration = Duration::from_secs(3);
 
 fn options(config: &Config) -> Options {
     Options {

@@ -30,7 +30,7 @@ pub(super) enum Search {
 }
 
 /// Everything that comes as a Debian package.
-pub(super) const ALL: [Need; 13] = [
+pub(super) const ALL: [Need; 14] = [
     Need {
         name: "PostgreSQL 15 or later",
         package: "postgresql",
@@ -102,6 +102,13 @@ pub(super) const ALL: [Need; 13] = [
         search: Search::Program("curl"),
     },
     Need { name: "jq", package: "jq", why: "to read answers as the runbooks do", elsewhere: "install jq", search: Search::Program("jq") },
+    Need {
+        name: "SQLite's command",
+        package: "sqlite3",
+        why: "to count by hand what the metrics count",
+        elsewhere: "install the program `sqlite3`",
+        search: Search::Program("sqlite3"),
+    },
     Need {
         name: "promtool",
         package: "prometheus",

@@ -14,6 +14,7 @@ mod cli;
 mod databases;
 mod disks;
 mod faults;
+mod gauges;
 mod harness;
 mod imported_ca;
 mod main_job;

@@ -34,7 +34,7 @@ pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{Openssl, fingerprint_of};
 pub(crate) use pages::{blocks, in_repository};
 pub(crate) use process::{Process, Ran, command, in_own_mounts, product, run, run_with_input};
-pub(crate) use prometheus::Prometheus;
+pub(crate) use prometheus::{Prometheus, samples};
 pub(crate) use s3::{Bucket, Keeper};
 pub(crate) use server::{Server, Setup};
 pub(crate) use wire::{Cut, Wire};
