@@ -1,6 +1,6 @@
 //! One look at everything that is measured, and its series. What the table names has a line here, or this does not compile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +57,7 @@ pub struct Snapshot {
     version: Version,
     installation: Arc<Installation>,
     issuer_answers: BTreeMap<IssuerId, Answers>,
+    issuers_paused: HashMap<IssuerId, Duration>,
     task_durations: Durations<TaskLabels>,
     answers: BTreeMap<(&'static str, Answer), u64>,
     answer_durations: Durations<IssuerLabels>,
@@ -75,7 +76,7 @@ pub struct Snapshot {
 }
 
 impl Installation {
-    /// Looks. Ten statements, however large the fleet is; fewer where no agent is silent and no clock off.
+    /// Looks. Seven statements, however large the fleet is, and one more each where agents are silent or their clocks are off.
     async fn look(ctx: &Ctx) -> Result<Self> {
         let db = ctx.store().db();
         let fleet = stats::fleet(ctx, Permission::MetricsRead).await?;
@@ -113,6 +114,7 @@ impl Snapshot {
             version: app.version.clone(),
             installation,
             issuer_answers: engine.metrics().issuers(),
+            issuers_paused: engine.issuers().left_alone(),
             task_durations: engine.metrics().task_durations().clone(),
             answers: engine.metrics().answers(),
             answer_durations: engine.metrics().answer_durations().clone(),
@@ -218,6 +220,10 @@ impl Snapshot {
                 let answers = self.issuer_answers.get(issuer).copied().unwrap_or_default();
                 [("success", answers.issued), ("failure", answers.failed), ("pending", answers.pending)]
                     .map(|(outcome, n)| ([issuer.as_str(), outcome], n))
+            })),
+            Metric::IssuerPaused => series.gauges(installation.issuers.iter().map(|(issuer, _)| {
+                let left = self.issuers_paused.get(issuer).copied().unwrap_or_default();
+                ([issuer.as_str()], left.as_secs_f64())
             })),
             Metric::TaskRuns => series.counters(
                 installation

@@ -134,6 +134,8 @@ metrics! {
         "How long a CA took to answer when it was asked for a certificate."
     IssuerAnswers = Counter "certctl_issuer_answers_total" ["issuer", "outcome"] Process
         "Times that the CA of an issuer was asked for a certificate, by outcome: success, failure, or pending when it wants time; of the first 200 issuers."
+    IssuerPaused = Gauge "certctl_issuer_paused_seconds" ["issuer"] Process
+        "For how long this process still leaves the CA of an issuer alone that failed several times in a row or asked for it; 0 when it does not; of the first 200 issuers."
     TaskRuns = Counter "certctl_task_runs_total" ["task", "outcome"] Process
         "Runs of a periodic task, by outcome: success or failure."
     TaskItems = Counter "certctl_task_items_total" ["task"] Process
