@@ -8,6 +8,7 @@ mod alerts;
 mod cases;
 mod chart;
 mod cluster;
+mod dashboard;
 mod guide;
 mod mutations;
 mod objects;
@@ -97,7 +98,7 @@ struct Check {
     run: fn(&World<'_>) -> Result<Vec<String>, Failure>,
 }
 
-const CHECKS: [Check; 16] = [
+const CHECKS: [Check; 17] = [
     Check { name: "every case renders, every example lints", run: chart::check },
     Check { name: "each renders the objects that it should, and no other", run: table::check },
     Check { name: "values that do not go together are refused with a sentence", run: refusals::check },
@@ -111,6 +112,7 @@ const CHECKS: [Check; 16] = [
     Check { name: "values and schema agree", run: values::check },
     Check { name: "every value has an effect", run: used::check },
     Check { name: "alerts fire, stay silent and resolve", run: alerts::check },
+    Check { name: "the dashboard speaks of metrics, labels and pages that there are", run: dashboard::check },
     Check { name: "the guide's commands render and name what there is", run: guide::check },
     Check { name: "the table of acceptance names what there is", run: acceptance::check },
     Check { name: "what is kept beside the chart is fresh", run: pages::check },

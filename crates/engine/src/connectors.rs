@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use certctl_connector_core::ConnectorError;
 use certctl_domain::audit::{Audit, AuditCategory};
@@ -37,6 +38,16 @@ struct Entry {
 }
 
 impl IssuerCache {
+    /// For how long this process leaves the CA of each issuer alone, of those that it does. While an issuer is being made ready, of none: who
+    /// only looks does not wait for that.
+    #[must_use]
+    pub fn left_alone(&self) -> HashMap<IssuerId, Duration> {
+        let Ok(ready) = self.ready.try_lock() else {
+            return HashMap::new();
+        };
+        ready.iter().filter_map(|(id, entry)| Some((id.clone(), entry.connector.left_alone()?))).collect()
+    }
+
     /// The issuer, ready to be asked. One that keeps its CA here has it founded on first use.
     ///
     /// # Errors

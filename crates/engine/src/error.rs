@@ -1,5 +1,7 @@
 //! What the engine refuses or fails at: a closed list of kinds, a stable code, words for people, and the cause for the log.
 
+use std::sync::Arc;
+
 use certctl_domain::noun::{FieldError, Refusal};
 use certctl_store::StoreError;
 
@@ -78,6 +80,14 @@ impl Error {
         Self::new(ErrorKind::Internal, "internal", detail)
     }
 
+    /// The same error for one of several callers who waited for the same thing.
+    #[must_use]
+    pub fn shared(self: &Arc<Self>) -> Self {
+        let Self { kind, code, detail, hint, fields, source } = &**self;
+        let source = source.as_ref().map(|_| Box::new(Cause(Arc::clone(self))) as Box<dyn std::error::Error + Send + Sync>);
+        Self { kind: *kind, code, detail: detail.clone(), hint: hint.clone(), fields: fields.clone(), source }
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -90,6 +100,22 @@ impl Error {
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+}
+
+/// The cause of an error that several callers share.
+#[derive(Debug)]
+struct Cause(Arc<Error>);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.source.as_ref().map_or(Ok(()), |source| source.fmt(f))
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref()?.source()
     }
 }
 

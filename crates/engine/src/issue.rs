@@ -249,7 +249,7 @@ async fn attempt(ctx: &Ctx, row: &JobRow) -> Result<(), Failed> {
         return Ok(());
     };
     let Ready { order, issuer_type, connector, issuance } = prepared;
-    let asking = ctx.engine().metrics().asking(&issuer_type);
+    let asking = ctx.engine().metrics().asking(&issuance.issuer_id, &issuer_type);
     let outcome = connector.issue(&order, issuance.tbs.as_deref(), issuance.ticket.as_ref(), ctx.now()).await;
     fault::point("issue.signed");
     match outcome.inspect_err(|error| asking.failed(error))? {
@@ -321,7 +321,7 @@ async fn prepare(ctx: &Ctx, row: &JobRow) -> Result<Option<Ready>, Failed> {
     if let Some(issuance) = begun {
         return Ok(Some(Ready { order, issuer_type: issuer.kind, connector, issuance }));
     }
-    let asking = ctx.engine().metrics().asking(&issuer.kind);
+    let asking = ctx.engine().metrics().asking(&issuer.id, &issuer.kind);
     let prepared = connector.prepare(&order, ctx.now()).inspect_err(|error| asking.failed(error))?;
     let (serial, tbs) = prepared.map_or((None, None), |prepared| (Some(prepared.serial), Some(prepared.tbs)));
     let issuance = Issuance { job_id: row.job.id.clone(), issuer_id: issuer.id.clone(), serial, tbs, ticket: None };

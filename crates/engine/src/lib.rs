@@ -33,6 +33,7 @@ pub mod revoke;
 pub mod scheduler;
 pub mod seal;
 pub mod seed;
+pub mod shared;
 pub mod stats;
 pub mod targets;
 mod teams;
@@ -61,6 +62,7 @@ pub struct Engine {
     heartbeats: Arc<Heartbeats>,
     metrics: metrics::Metrics,
     shelf: publication::Shelf,
+    fleet: shared::Shared<stats::Fleet, Error>,
     stop: CancellationToken,
 }
 
@@ -136,6 +138,7 @@ impl Engine {
             heartbeats,
             metrics: metrics::Metrics::default(),
             shelf: publication::Shelf::default(),
+            fleet: shared::Shared::default(),
             stop: CancellationToken::new(),
         })
     }
@@ -198,6 +201,11 @@ impl Engine {
     #[must_use]
     pub const fn metrics(&self) -> &metrics::Metrics {
         &self.metrics
+    }
+
+    /// How many there are of everything, as those see it who ask at the same time.
+    pub(crate) const fn fleet(&self) -> &shared::Shared<stats::Fleet, Error> {
+        &self.fleet
     }
 
     /// Ends everything that waits, so that the process can stop.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use certctl_connector_core::{ConnectorError, Retry};
+use certctl_domain::ids::IssuerId;
 use certctl_domain::time::Timestamp;
 use certctl_issuers::ISSUERS;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -19,7 +20,19 @@ pub struct Metrics {
     tasks: Mutex<BTreeMap<&'static str, TaskCount>>,
     task_durations: Durations<TaskLabels>,
     answers: Mutex<BTreeMap<(&'static str, Answer), u64>>,
+    issuers: Mutex<BTreeMap<IssuerId, Answers>>,
     answer_durations: Durations<IssuerLabels>,
+}
+
+/// What one issuer's CA made of the orders of this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Certificates that it gave.
+    pub issued: u64,
+    /// Times that it wanted time.
+    pub pending: u64,
+    /// Orders that failed.
+    pub failed: u64,
 }
 
 /// How long something took, by its labels.
@@ -67,6 +80,7 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Asking<'a> {
     metrics: &'a Metrics,
+    issuer: &'a IssuerId,
     issuer_type: &'static str,
     begun: Instant,
 }
@@ -86,7 +100,7 @@ impl Default for Metrics {
             drop(task_durations.get_or_create(&TaskLabels { task: task.name }));
         }
         let tasks = scheduler::TASKS.iter().map(|Task { name, .. }| (*name, TaskCount::default())).collect();
-        Self { tasks: Mutex::new(tasks), task_durations, answers: Mutex::new(answers), answer_durations }
+        Self { tasks: Mutex::new(tasks), task_durations, answers: Mutex::new(answers), issuers: Mutex::default(), answer_durations }
     }
 }
 
@@ -106,12 +120,12 @@ impl Metrics {
         locked(&self.tasks).entry(name).or_default().failures += 1;
     }
 
-    /// A CA of this kind is asked for a certificate now.
+    /// The CA of an issuer of this kind is asked for a certificate now.
     #[must_use]
-    pub fn asking(&self, issuer_type: &str) -> Asking<'_> {
+    pub fn asking<'a>(&'a self, issuer: &'a IssuerId, issuer_type: &str) -> Asking<'a> {
         // The name from the list, which is closed: what is counted by kind stays small.
         let issuer_type = ISSUERS.find(issuer_type).map_or("unknown", |entry| entry.kind);
-        Asking { metrics: self, issuer_type, begun: Instant::now() }
+        Asking { metrics: self, issuer, issuer_type, begun: Instant::now() }
     }
 
     /// What became of every task here.
@@ -130,6 +144,12 @@ impl Metrics {
     #[must_use]
     pub fn answers(&self) -> BTreeMap<(&'static str, Answer), u64> {
         locked(&self.answers).clone()
+    }
+
+    /// What the CA of each issuer made of the orders of this process; without those that were not asked.
+    #[must_use]
+    pub fn issuers(&self) -> BTreeMap<IssuerId, Answers> {
+        locked(&self.issuers).clone()
     }
 
     /// How long CAs of each kind took to answer.
@@ -171,6 +191,13 @@ impl Asking<'_> {
         let labels = IssuerLabels { issuer_type: self.issuer_type };
         self.metrics.answer_durations.get_or_create(&labels).observe(self.begun.elapsed().as_secs_f64());
         *locked(&self.metrics.answers).entry((self.issuer_type, answer)).or_default() += 1;
+        let mut issuers = locked(&self.metrics.issuers);
+        let issuer = issuers.entry(self.issuer.clone()).or_default();
+        match answer {
+            Answer::Issued => issuer.issued += 1,
+            Answer::Pending => issuer.pending += 1,
+            Answer::Failed(_) => issuer.failed += 1,
+        }
     }
 }
 
@@ -200,6 +227,8 @@ const ERROR_CLASSES: [&str; 5] = ["auth", "rate_limited", "transient", "permanen
 
 #[cfg(test)]
 mod tests {
+    use certctl_domain::ids::Id as _;
+
     use super::*;
 
     #[test]
@@ -216,10 +245,13 @@ mod tests {
     #[test]
     fn counts_what_a_ca_made_of_orders() {
         let metrics = Metrics::default();
-        metrics.asking("genericca").issued();
-        metrics.asking("GenericCA").failed(&ConnectorError::transient("no answer"));
-        metrics.asking("GenericCA").failed(&ConnectorError::transient("no answer"));
-        metrics.asking("something of a newer release").pending();
+        let [one, other] = ["iss-one", "iss-other"].map(|id| IssuerId::parse(id).unwrap());
+        metrics.asking(&one, "genericca").issued();
+        metrics.asking(&one, "GenericCA").failed(&ConnectorError::transient("no answer"));
+        metrics.asking(&one, "GenericCA").failed(&ConnectorError::transient("no answer"));
+        metrics.asking(&other, "something of a newer release").pending();
+        assert_eq!(metrics.issuers()[&one], Answers { issued: 1, pending: 0, failed: 2 });
+        assert_eq!(metrics.issuers()[&other], Answers { issued: 0, pending: 1, failed: 0 });
         let answers = metrics.answers();
         assert_eq!(answers[&("GenericCA", Answer::Issued)], 1);
         assert_eq!(answers[&("GenericCA", Answer::Failed("transient"))], 2);

@@ -1,5 +1,6 @@
 //! Periodic tasks. They take no input, may run twice, and run under a cluster lease, so that N replicas do the work once.
 
+mod audit_verifier;
 mod housekeeping;
 mod publication;
 mod renewal_due;
@@ -65,6 +66,7 @@ pub const TASKS: &[Task] = &[
         place: Place::Once,
         wakes_on: None,
     },
+    Task { name: "audit_verifier", every: Duration::from_secs(300), run: audit_verifier::run, place: Place::Once, wakes_on: None },
     Task { name: "counter_folder", every: Duration::from_secs(2), run: housekeeping::fold_counters, place: Place::Once, wakes_on: None },
     Task {
         name: "revocation_teller",

@@ -1,22 +1,27 @@
 //! Numbers about the whole installation: how many there are now, from the fleet's counters, and how many on each day, through indexes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use certctl_domain::agent::AgentStatus;
 use certctl_domain::auth::Permission;
 use certctl_domain::certificate::CertificateStatus;
+use certctl_domain::ids::IssuerId;
 use certctl_domain::job::{JobKind, JobStatus};
 use certctl_domain::noun::Refusal;
 use certctl_domain::time::Timestamp;
+use certctl_store::audit::Watch;
+use certctl_store::gauges::{Edges, NamedAgent};
 use certctl_store::stats::{Ended, Span};
-use certctl_store::{agents, backup, certificates, counters, jobs, leases, stats};
+use certctl_store::{agents, audit, backup, certificates, counters, gauges, jobs, leases, stats};
 use time::Date;
 
 use crate::ctx::Ctx;
 use crate::error::Result;
 use crate::metrics::TaskCount;
 use crate::scheduler;
+use crate::verify::Seen;
 
 /// How many there are of everything, as of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,13 +53,14 @@ pub struct TaskState {
     pub here: TaskCount,
 }
 
-/// How many there are of everything now: one statement, however large the fleet is.
+/// How many there are of everything now: one statement, however large the fleet is, and one for all who ask at the same time.
 ///
 /// # Errors
 /// When `permission` is held for a part of the fleet only, for these numbers tell about all of it; or when the database fails.
-pub async fn fleet(ctx: &Ctx, permission: Permission) -> Result<Fleet> {
+pub async fn fleet(ctx: &Ctx, permission: Permission) -> Result<Arc<Fleet>> {
     ctx.everywhere(permission)?;
-    Ok(Fleet(counters::read_all(ctx.store().db(), "").await?))
+    let look = async || Ok(Fleet(counters::read_all(ctx.store().db(), "").await?));
+    ctx.engine().fleet().take(Duration::ZERO, look).await.map_err(|error| error.shared())
 }
 
 /// Certificates that expire on each of the next days, today being the first.
@@ -121,7 +127,49 @@ pub async fn queue_age(ctx: &Ctx) -> Result<Duration> {
     Ok(jobs::oldest_due(ctx.store().db(), now).await?.map_or(Duration::ZERO, |due| now.since(due)))
 }
 
+/// What is oldest, and what ends first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn edges(ctx: &Ctx) -> Result<Edges> {
+    Ok(gauges::edges(ctx.store().db(), ctx.now()).await?)
+}
+
+/// Agents that are silent, and agents whose clocks are off: those of a status by name, no more than [`gauges::MOST_AGENTS`] of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn named_agents(ctx: &Ctx, fleet: &Fleet, status: AgentStatus) -> Result<Vec<NamedAgent>> {
+    // Mostly there are none, and then nobody need look for them.
+    if fleet.agents_in(status) == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(gauges::agents_in(ctx.store().db(), status).await?)
+}
+
+/// Issuers, and whether they may be asked; no more than [`gauges::MOST_ISSUERS`] of them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn issuers(ctx: &Ctx) -> Result<Vec<(IssuerId, bool)>> {
+    Ok(gauges::issuers(ctx.store().db()).await?)
+}
+
+/// How the chain of audit events was when it was last verified; `None` when it never was.
+///
+/// # Errors
+/// When the database fails.
+pub async fn audit_watch(ctx: &Ctx) -> Result<Option<Watch>> {
+    Ok(audit::watched(ctx.store().db()).await?)
+}
+
 impl Fleet {
+    /// Looks of the server at what was deployed that ever came out so. Never falls.
+    #[must_use]
+    pub fn verified(&self, seen: Seen) -> i64 {
+        self.get(&seen.counter())
+    }
+
     /// Certificates under management: archived ones are not.
     #[must_use]
     pub fn certificates(&self) -> i64 {

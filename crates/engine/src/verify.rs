@@ -21,6 +21,46 @@ use crate::ctx::Ctx;
 use crate::deploy;
 use crate::error::{Error, Result};
 
+/// What the server saw where something was deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// The version that was put there.
+    Verified,
+    /// Another certificate.
+    Mismatched,
+    /// Nothing: it cannot look there, or nobody answers.
+    Unseen,
+}
+
+impl Seen {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Verified, Self::Mismatched, Self::Unseen];
+
+    /// In a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Mismatched => "mismatched",
+            Self::Unseen => "unseen",
+        }
+    }
+
+    /// The fleet's counter of such looks.
+    #[must_use]
+    pub fn counter(self) -> String {
+        format!("deployments.{}", self.as_str())
+    }
+
+    const fn of(witness: &Witness) -> Self {
+        match (witness.verified, &witness.actual_fingerprint) {
+            (true, _) => Self::Verified,
+            (false, Some(_)) => Self::Mismatched,
+            (false, None) => Self::Unseen,
+        }
+    }
+}
+
 /// Starts a look of the server at where the agent looked.
 ///
 /// # Errors
@@ -98,6 +138,7 @@ pub async fn run(ctx: &Ctx, row: JobRow) -> Result<()> {
         return Ok(tx.commit_housekeeping("verify.again").await?);
     }
     write_witness(&mut tx, &deployment, &witness).await?;
+    tx.count(&Seen::of(&witness).counter(), 1);
     let reason = match &witness.error {
         None => "the server sees what it should".to_owned(),
         Some(error) => error.clone(),

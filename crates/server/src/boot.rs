@@ -11,6 +11,7 @@ use certctl_connector_core::challenge::{serve_http, serve_tls};
 use certctl_domain::secret::Secret;
 use certctl_engine::clock::{Clock, SystemClock};
 use certctl_engine::publication::Base;
+use certctl_engine::shared::Shared;
 use certctl_engine::{Ctx, Engine, Options, Worker, auth, jobs, scheduler, seed};
 use certctl_store::retention::RetentionPolicy;
 use certctl_store::secrets::Keyring;
@@ -19,7 +20,7 @@ use certctl_store::{OpenOptions, Store, StoreError, leases, migrate};
 use crate::challenges;
 use crate::config::{BackupOnly, Config, DatabaseSettings, EncryptionSettings, RetentionSettings, Synchronous};
 use crate::listener::{BindError, Drain, Listener, ListenerLimits, PlainListener, SmallListener};
-use crate::metrics::{RequestMetrics, Sources};
+use crate::metrics::{self, RequestMetrics, Sources};
 use crate::platform_tls;
 use crate::private_file::{self, FileError};
 use crate::rate_limit::{RateLimiter, Rates};
@@ -200,6 +201,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         write: config.server.write_timeout,
     };
     let listener = Listener::bind(&config.server.listen, Arc::clone(&tls), limits)?;
+    let scraped = Listener::bind(&config.metrics.listen, Arc::clone(&tls), ListenerLimits { connections: SCRAPERS, ..limits })?;
     let published = PlainListener::bind(&config.pki.http_listen)?;
     let http_challenges = SmallListener::bind(&config.acme.http01_listen)?;
     let tls_challenges = SmallListener::bind(&config.acme.tls_alpn01_listen)?;
@@ -211,7 +213,14 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         engine: Arc::clone(&engine),
         readiness: Arc::new(Ready::new(Arc::clone(&engine), Arc::clone(&tls))),
         requests: Arc::clone(&requests) as Arc<dyn crate::state::Requests>,
-        metrics: Sources { requests, tls: Arc::clone(&tls), listener: listener.counters(), started_at: clock.now() },
+        metrics: Sources {
+            requests,
+            tls: Arc::clone(&tls),
+            listener: listener.counters(),
+            started_at: clock.now(),
+            installation: Shared::default(),
+            age: metrics::AGE,
+        },
         version: version(),
         settings: shown_settings(&config),
         invitation: invitation(&engine, &config, &listener).await?,
@@ -223,6 +232,7 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
         limits: Limits { body: config.server.max_body.as_len(), time: config.server.request_timeout },
     });
     let revocation = state.revocation().clone();
+    let scrapers = routes::metrics(state.clone());
     let router = routes::router(state);
 
     let tasks = TaskGroup::new(shutdown.clone());
@@ -238,6 +248,15 @@ pub async fn serve(config: Config) -> Result<(), BootError> {
     if !published.addresses().is_empty() {
         tracing::info!(addresses = ?published.addresses(), "revocation lists, OCSP and CA certificates are served over plain HTTP");
         tasks.spawn_service("published", published.serve(revocation, stop.clone()));
+    }
+    if !scraped.addresses().is_empty() {
+        tracing::info!(addresses = ?scraped.addresses(), "metrics are served on a port of their own");
+        let drain = Drain { budget: SCRAPE_DRAIN, abort: shutdown.abort_token().clone() };
+        let serving = scraped.serve(scrapers, stop.clone(), drain);
+        tasks.spawn_service("metrics", async move {
+            let drained = serving.await;
+            tracing::debug!(n_aborted = drained.aborted, "the port for scrapers is closed");
+        });
     }
     if !http_challenges.addresses().is_empty() {
         tracing::info!(addresses = ?http_challenges.addresses(), "HTTP challenges are answered");
@@ -428,6 +447,12 @@ fn announce(text: &str) {
         tracing::info!("a key for the first administrator was made; it is in the file first-admin-token of the data directory");
     }
 }
+
+/// Connections of scrapers at one time.
+const SCRAPERS: usize = 100;
+
+/// How long a scrape may go on after the stop.
+const SCRAPE_DRAIN: Duration = Duration::from_secs(3);
 
 fn options(config: &Config) -> Options {
     Options {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -34,6 +35,17 @@ pub struct RateLimiter {
     rates: Rates,
     callers: Mutex<HashMap<Caller, Bucket>>,
     failures: Mutex<HashMap<IpAddr, Bucket>>,
+    rate_limited: AtomicU64,
+    too_many_failures: AtomicU64,
+}
+
+/// Requests that were refused since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RefusedCounts {
+    /// Their caller asked too much at once.
+    pub rate_limited: u64,
+    /// Too many credentials from their address were wrong.
+    pub too_many_failures: u64,
 }
 
 /// Who a request is counted for: the public part of its token, or its address.
@@ -60,7 +72,22 @@ impl RateLimiter {
     /// Nothing is counted yet.
     #[must_use]
     pub fn new(rates: Rates) -> Self {
-        Self { rates, callers: Mutex::default(), failures: Mutex::default() }
+        Self {
+            rates,
+            callers: Mutex::default(),
+            failures: Mutex::default(),
+            rate_limited: AtomicU64::new(0),
+            too_many_failures: AtomicU64::new(0),
+        }
+    }
+
+    /// What was refused, for metrics.
+    #[must_use]
+    pub fn refused(&self) -> RefusedCounts {
+        RefusedCounts {
+            rate_limited: self.rate_limited.load(Ordering::Relaxed),
+            too_many_failures: self.too_many_failures.load(Ordering::Relaxed),
+        }
     }
 
     /// Seconds to wait before this caller may go on, if it must.
@@ -122,6 +149,7 @@ pub async fn limit(State(state): State<AppState>, request: Request, next: Next) 
     let now = state.engine.now();
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
     if let Some(wait) = state.rates.ask(caller(&request, address), now) {
+        state.rates.rate_limited.fetch_add(1, Ordering::Relaxed);
         return too_many("rate_limited", "this caller asks too much at once", wait);
     }
     // Many share an address behind a proxy: whose credential is right goes on, whatever the others try.
@@ -129,7 +157,10 @@ pub async fn limit(State(state): State<AppState>, request: Request, next: Next) 
     let response = next.run(request).await;
     match (wait, address) {
         _ if response.status() != StatusCode::UNAUTHORIZED => response,
-        (Some(wait), _) => too_many("too_many_failures", "too many credentials from this address were wrong", wait),
+        (Some(wait), _) => {
+            state.rates.too_many_failures.fetch_add(1, Ordering::Relaxed);
+            too_many("too_many_failures", "too many credentials from this address were wrong", wait)
+        }
         (None, Some(address)) => {
             state.rates.failed(address, now);
             response

@@ -26,6 +26,15 @@ pub fn router(state: AppState) -> Router {
     requests.around(routes().into_router(state))
 }
 
+/// What the port for scrapers serves: the metrics, where every scraper looks for them and where the API has them.
+pub fn metrics(state: AppState) -> Router {
+    let requests = Arc::clone(&state.metrics.requests);
+    let mut api = Api::new();
+    api.get("/metrics", "All metrics, for a scraper", stats::prometheus);
+    api.get("/api/v1/metrics/prometheus", "All metrics, for a scraper", stats::prometheus);
+    requests.around(api.into_router(state))
+}
+
 /// The OpenAPI document.
 #[must_use]
 pub fn openapi() -> Value {

@@ -7,6 +7,7 @@ mod checkpoint;
 mod prune;
 mod seal;
 mod verify;
+mod watch;
 
 use certctl_domain::audit::{AuditCategory, AuditEvent};
 use certctl_domain::auth::{ActorKind, Reach};
@@ -22,7 +23,8 @@ pub use chain::{Fields, row_hash};
 pub use checkpoint::{Checkpoint, CheckpointKey, checkpoint, last_checkpoint};
 pub use prune::{prunable, prune};
 pub use seal::{seal_batch, unsealed};
-pub use verify::{Break, Head, Verify, VerifyReport, verify};
+pub use verify::{Break, Head, Verify, VerifyReport, verify, verify_since};
+pub use watch::{Watch, remember, watched};
 
 /// The events with their numbers.
 pub const EVENTS: Table = Table {

@@ -517,6 +517,15 @@ impl Db {
         }
     }
 
+    /// How many of them there may be.
+    #[must_use]
+    pub fn pool_limit(&self) -> u32 {
+        match self {
+            Self::Sqlite { readers, .. } => readers.options().get_max_connections(),
+            Self::Postgres(pool) => pool.options().get_max_connections(),
+        }
+    }
+
     /// Closes all connections and waits for them.
     pub async fn close(&self) {
         match self {

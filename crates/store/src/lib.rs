@@ -15,6 +15,7 @@ pub mod counters;
 pub mod crls;
 pub mod db;
 pub mod error;
+pub mod gauges;
 pub mod heartbeats;
 pub mod idempotency;
 pub mod issuances;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use certctl_domain::audit::Audit;
@@ -27,6 +28,14 @@ struct Inner {
     db: Db,
     wake: Wake,
     keyring: Keyring,
+    waits: Waits,
+}
+
+/// How long transactions waited until they could begin: for a connection, and on SQLite for the one that writes.
+#[derive(Debug, Default)]
+struct Waits {
+    begun: AtomicU64,
+    micros: AtomicU64,
 }
 
 /// On whose behalf something is written, and when.
@@ -80,7 +89,7 @@ impl Store {
 
     fn over(db: Db, keyring: Keyring) -> Self {
         let shared = if db.is_shared() { Shared::WithReplicas } else { Shared::Alone };
-        Self { inner: Arc::new(Inner { db, wake: Wake::new(shared), keyring }) }
+        Self { inner: Arc::new(Inner { db, wake: Wake::new(shared), keyring, waits: Waits::default() }) }
     }
 
     /// The database, for reading.
@@ -106,8 +115,20 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn write(&self, who: Who) -> Result<WriteTx, StoreError> {
-        let tx = self.inner.db.begin().await?;
+        let asked = Instant::now();
+        let tx = self.inner.db.begin().await;
+        // One that waited in vain did wait.
+        self.inner.waits.begun.fetch_add(1, Ordering::Relaxed);
+        self.inner.waits.micros.fetch_add(u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let tx = tx?;
         Ok(WriteTx { tx, store: self.clone(), who, topics: Vec::new(), audits: Vec::new(), counts: BTreeMap::new() })
+    }
+
+    /// How many transactions were begun, and how long all of them together waited for that.
+    #[must_use]
+    pub fn waits(&self) -> (u64, Duration) {
+        let waits = &self.inner.waits;
+        (waits.begun.load(Ordering::Relaxed), Duration::from_micros(waits.micros.load(Ordering::Relaxed)))
     }
 
     /// A new identifier.

@@ -93,7 +93,12 @@ const CLAIMS: &[Claim] = &[
         "yaml",
         Executor::Test(METRICS_KEY, "a_real_prometheus_scrapes_and_loses_nothing_when_its_key_changes"),
     ),
-    claim("docs/operator/runbooks/rollback.md", "sh", Executor::Chart),
+    claim(
+        "docs/operator/runbooks/postgres-major-upgrade.md",
+        "sh",
+        Executor::Test(MAJOR, "the_runbook_moves_an_installation_to_another_major_version"),
+    ),
+    claim("docs/operator/runbooks/rollback.md", "sh", Executor::Test(ROLLBACK, "the_runbook_goes_back_with_the_data_where_it_does_not")),
     claim("docs/operator/tls.md", "sh", Executor::Test(TLS, "the_ca_changes_with_agents_in_place")),
     claim("docs/operator/tls.md", "toml", Executor::Test(TLS, "the_ca_changes_with_agents_in_place")),
     claim("docs/reference/cli.md", "sh", Executor::Written),
@@ -102,6 +107,8 @@ const CLAIMS: &[Claim] = &[
 
 const BACKUPS: &str = "tests/e2e/tests/e2e/backups/runbook.rs";
 const ACCESS: &str = "tests/e2e/tests/e2e/runbooks/access.rs";
+const MAJOR: &str = "tests/e2e/tests/e2e/backups/major.rs";
+const ROLLBACK: &str = "tests/e2e/tests/e2e/server_life/rollback.rs";
 const DISASTER: &str = "tests/e2e/tests/e2e/runbooks/disaster.rs";
 const EXPIRY: &str = "tests/e2e/tests/e2e/runbooks/expiry.rs";
 const GUIDES: &str = "tests/e2e/tests/e2e/runbooks/guides.rs";

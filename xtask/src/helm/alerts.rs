@@ -98,7 +98,7 @@ fn untested(alerts: &[&Value], tests: &Value) -> Vec<String> {
 }
 
 /// Names in an expression that the reference of metrics does not have.
-fn unknown_metrics(expression: &str, reference: &str) -> Vec<String> {
+pub(super) fn unknown_metrics(expression: &str, reference: &str) -> Vec<String> {
     let words = expression
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("certctl_") || word.starts_with("process_"));

@@ -18,6 +18,8 @@ pub(super) enum Part {
     Budget,
     Scrape,
     Alerts,
+    Dashboard,
+    MetricsPort,
     CertManager,
     SelfMade,
     Pki,
@@ -28,12 +30,12 @@ pub(super) enum Part {
 }
 
 use Part::{
-    Agent, AgentCommands, AgentVolumes, Alerts, Backup, Bucket, Budget, CertManager, Commands, ExternalDatabase, Hook, Ingress, Network,
-    Pki, Scrape, SecretValues, SelfMade,
+    Agent, AgentCommands, AgentVolumes, Alerts, Backup, Bucket, Budget, CertManager, Commands, Dashboard, ExternalDatabase, Hook, Ingress,
+    MetricsPort, Network, Pki, Scrape, SecretValues, SelfMade,
 };
 
 impl Part {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 19] = [
         ExternalDatabase,
         Hook,
         Backup,
@@ -45,6 +47,8 @@ impl Part {
         Budget,
         Scrape,
         Alerts,
+        Dashboard,
+        MetricsPort,
         CertManager,
         SelfMade,
         Pki,
@@ -71,6 +75,8 @@ impl Part {
                 &["monitoring.serviceMonitor.enabled=true", "monitoring.serviceMonitor.bearerTokenSecret.name=certctl-prometheus-key"]
             }
             Alerts => &["monitoring.prometheusRules.enabled=true"],
+            Dashboard => &["monitoring.grafanaDashboard.enabled=true"],
+            MetricsPort => &["server.metrics.enabled=true"],
             CertManager => {
                 &["server.tls.existingSecret=", "server.tls.certManager.enabled=true", "server.tls.certManager.issuerRef.name=internal-ca"]
             }
@@ -108,7 +114,7 @@ pub(super) const EXAMPLES: [Example; 5] = [
     Example { name: "external-db", parts: &[ExternalDatabase, Hook, Backup, Bucket, Ingress] },
     Example {
         name: "ha",
-        parts: &[ExternalDatabase, Hook, Agent, AgentCommands, Network, Ingress, Budget, Scrape, Alerts, CertManager, Pki],
+        parts: &[ExternalDatabase, Hook, Agent, AgentCommands, Network, Ingress, Budget, Scrape, Alerts, Dashboard, CertManager, Pki],
     },
     Example { name: "acme-dns01", parts: &[Commands, Network] },
 ];
@@ -171,7 +177,10 @@ pub(super) fn example(name: &str) -> String {
 
 /// Enough of them to see every template.
 pub(super) fn few() -> Vec<Case> {
-    all().into_iter().filter(|case| case.name.starts_with("example ") || case.is_of_the_six()).collect()
+    all()
+        .into_iter()
+        .filter(|case| case.name.starts_with("example ") || case.name == "Scrape and MetricsPort" || case.is_of_the_six())
+        .collect()
 }
 
 /// Every situation. Two parts at a time, each alone, and none: so every pair is seen in all four ways.

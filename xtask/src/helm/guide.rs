@@ -11,6 +11,12 @@ use super::objects::{Object, parse};
 
 const GUIDE: &str = "docs/operator/helm.md";
 
+/// The ladder once more, for those without Kubernetes.
+const SCALE: &str = "docs/operator/scale.md";
+
+/// Figures of the measurement, for comparison.
+const BASELINES: &str = "docs/operator/performance-baselines.md";
+
 /// In the order in which a reader comes to them: what one made is there for the next.
 pub(super) const PAGES: [&str; 3] = [GUIDE, "docs/operator/runbooks/prometheus-bearer-token.md", "docs/operator/runbooks/rollback.md"];
 
@@ -20,6 +26,8 @@ pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
     let commands = files::read(&world.root.join("docs/reference/cli.md"))?;
     let figures = files::read(&world.root.join("docs/reference/performance.md"))?;
     let mut findings = wrong_figures(&guide, &figures);
+    findings.extend(wrong_figures(&files::read(&world.root.join(SCALE))?, &figures));
+    findings.extend(wrong_baselines(&files::read(&world.root.join(BASELINES))?, &figures));
     let mut rendered: BTreeSet<String> = BTreeSet::new();
     let pages = PAGES.iter().map(|page| files::read(&world.root.join(page))).collect::<Result<Vec<_>, Failure>>()?;
     let lines: Vec<&str> = pages.iter().flat_map(|page| shell_lines(page)).collect();
@@ -136,6 +144,31 @@ fn wrong_figures(guide: &str, figures: &str) -> Vec<String> {
     found
 }
 
+/// Rows of the baselines that say something else than the measurement: rate, p50, p99 and memory are its columns 2, 3, 4 and 7.
+fn wrong_baselines(page: &str, figures: &str) -> Vec<String> {
+    let cells = |line: &str| line.split('|').skip(1).map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    let mut rows = 0;
+    for row in page.lines().filter(|line| line.starts_with("| `")).map(cells) {
+        rows += 1;
+        let name = row.first().map(|name| name.trim_matches('`')).unwrap_or_default();
+        let Some(measured) = figures.lines().find(|line| line.starts_with(&format!("| {name} |"))).map(cells) else {
+            found.push(format!("`{name}` is no row of docs/reference/performance.md"));
+            continue;
+        };
+        for (here, there) in [(1, 1), (2, 2), (3, 3), (4, 6)] {
+            if row.get(here) != measured.get(there) {
+                let (here, there) = (row.get(here).map_or("", String::as_str), measured.get(there).map_or("", String::as_str));
+                found.push(format!("`{name}` was measured to have `{there}`, not `{here}`"));
+            }
+        }
+    }
+    if rows == 0 {
+        found.push(format!("{BASELINES} has no row"));
+    }
+    found
+}
+
 /// The commands of Helm that render.
 const RENDERED: [&str; 3] = ["helm install ", "helm upgrade ", "helm template "];
 
@@ -155,6 +188,15 @@ mod tests {
         assert_eq!(named_by("kubectl -n a delete pod b-0"), ["pod/b-0"]);
         assert_eq!(named_by("kubectl -n a create job --from=cronjob/b c"), ["cronjob/b"]);
         assert!(starts_a_command("certctl keys list", 0) && !starts_a_command("helm upgrade certctl x", 13));
+    }
+
+    #[test]
+    fn baselines_are_those_of_the_measurement() {
+        let figures = "| get | 4 526 | 3.31 | 7.99 | 0.19 + 0.20 | 3.01 | 44 | one select |\n";
+        assert_eq!(wrong_baselines("| `get` | 4 526 | 3.31 | 7.99 | 44 | one row |\n", figures), Vec::<String>::new());
+        for bad in ["| `get` | 4 527 | 3.31 | 7.99 | 44 | x |\n", "| `put` | 1 |\n", "| `get` | 4 526 | 3.31 | 7.99 |\n", ""] {
+            assert_eq!(wrong_baselines(bad, figures).len(), 1, "{bad}");
+        }
     }
 
     #[test]

@@ -86,7 +86,8 @@ fn copy_of(root: &Path, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-const COPIED: [&str; 8] = [
+const COPIED: [&str; 9] = [
+    "deploy/grafana",
     "deploy/helm",
     "deploy/prometheus",
     "docs/decisions",
@@ -97,7 +98,7 @@ const COPIED: [&str; 8] = [
     "tests/e2e/tests",
 ];
 
-const MUTATIONS: [Mutation; 40] = [
+const MUTATIONS: [Mutation; 47] = [
     Mutation { name: "the backup is lost", file: "templates/backup-cronjob.yaml", change: Delete, found_by: "each renders" },
     Mutation { name: "the migration is lost", file: "templates/migration-job.yaml", change: Delete, found_by: "each renders" },
     Mutation { name: "the alerts are lost", file: "templates/prometheusrules.yaml", change: Delete, found_by: "each renders" },
@@ -292,6 +293,49 @@ const MUTATIONS: [Mutation; 40] = [
         file: "templates/prometheusrules.yaml",
         change: Replace("(certctl_certificate_expired{ {{- $of -}} }) > 0", "(certctl_certificate_expired{ {{- $of -}} }) > 1e9"),
         found_by: "alerts fire",
+    },
+    Mutation {
+        name: "a broken audit log wakes nobody",
+        file: "templates/prometheusrules.yaml",
+        change: Replace("(certctl_audit_chain_broken{ {{- $of -}} }) > 0", "(certctl_audit_chain_broken{ {{- $of -}} }) > 1"),
+        found_by: "alerts fire",
+    },
+    Mutation {
+        name: "each replica wakes somebody",
+        file: "templates/prometheusrules.yaml",
+        change: Replace(
+            "max by (job, namespace) (certctl_audit_chain_broken",
+            "max by (job, namespace, instance) (certctl_audit_chain_broken",
+        ),
+        found_by: "alerts fire",
+    },
+    Mutation { name: "the dashboard is lost", file: "templates/grafana-dashboard.yaml", change: Delete, found_by: "each renders" },
+    Mutation {
+        name: "a panel speaks of no metric",
+        file: "/deploy/grafana/certctl.json",
+        change: Replace("max(certctl_certificate_expired{", "max(certctl_certificate_ended{"),
+        found_by: "the dashboard",
+    },
+    Mutation {
+        name: "a panel speaks of no label",
+        file: "/deploy/grafana/certctl.json",
+        change: Replace("max by (agent) (certctl_agent_last", "max by (host) (certctl_agent_last"),
+        found_by: "the dashboard",
+    },
+    Mutation {
+        name: "a panel shows every installation",
+        file: "/deploy/grafana/certctl.json",
+        change: Replace("certctl_audit_chain_broken{job=\\\"$job\\\",", "certctl_audit_chain_broken{"),
+        found_by: "the dashboard",
+    },
+    Mutation {
+        name: "monitoring scrapes a port that is not open",
+        file: "templates/servicemonitor.yaml",
+        change: Replace(
+            "{{ if .Values.server.metrics.enabled }}metrics{{ else }}",
+            "{{ if .Values.server.metrics.enabled }}scrape{{ else }}",
+        ),
+        found_by: "what selects",
     },
     Mutation {
         name: "a rendered example is stale",

@@ -13,12 +13,17 @@ use super::values;
 /// The rules for a Prometheus without the Operator.
 pub(super) const RULES: &str = "deploy/prometheus/certctl.rules.yaml";
 
+/// The dashboard for Grafana.
+pub(super) const DASHBOARD: &str = "deploy/grafana/certctl.json";
+
 /// Every page as it should be.
 pub(super) fn all(root: &Path, tools: &Tools) -> Result<Vec<Page>, Failure> {
     let world = World { root, tools, rendered: Vec::new() };
     let mut pages = vec![
         Page { path: "docs/reference/helm-values.md".to_owned(), text: values::page(&world)? },
         Page { path: RULES.to_owned(), text: rules(&world)? },
+        // Helm reads no file outside of its chart.
+        Page { path: "deploy/helm/certctl/files/dashboard.json".to_owned(), text: files::read(&root.join(DASHBOARD))? },
     ];
     for example in &cases::EXAMPLES {
         let text = render(&world, &["--values", &cases::example(example.name)])?;

@@ -80,12 +80,18 @@ const REFUSED: [(&[&str], &str); 31] = [
     (&["nonsense=1"], "nonsense"),
 ];
 
-const ZEROS: [(&str, &str); 7] = [
+const ZEROS: [(&str, &str); 10] = [
     ("backup.failedJobsHistoryLimit=0", "failedJobsHistoryLimit: 0\n"),
     ("backup.successfulJobsHistoryLimit=0", "successfulJobsHistoryLimit: 0\n"),
     ("backup.backoffLimit=0", "backoffLimit: 0\n"),
     ("migrations.backoffLimit=0", "backoffLimit: 0\n"),
     ("monitoring.prometheusRules.thresholds.jobFailureRatio=0", "> 0\n            and\n"),
     ("monitoring.prometheusRules.thresholds.jobFailureMinimum=0", ">= 0\n"),
+    ("monitoring.prometheusRules.thresholds.issuerFailures=0", "[30m])) > 0\n            unless"),
+    ("monitoring.prometheusRules.thresholds.agentSilentSeconds=0", "> 0\n          for: 5m"),
+    (
+        "monitoring.prometheusRules.thresholds.requestsRefused=0",
+        "[15m])) > 0\n          labels: {severity: warning}\n          annotations:\n            summary: '{{ $value | humanize }} requests",
+    ),
     ("monitoring.prometheusRules.thresholds.serverErrorRatio=0", "[10m]))\n              > 0\n"),
 ];

@@ -86,6 +86,7 @@ fn expected(case: &Case) -> BTreeSet<String> {
     add(has(Part::Budget), &["PodDisruptionBudget"], "-server");
     add(has(Part::Scrape), &["ServiceMonitor"], "-server");
     add(has(Part::Alerts), &["PrometheusRule"], "");
+    add(has(Part::Dashboard), &["ConfigMap"], "-dashboard");
     add(network, &["NetworkPolicy"], "-server");
     add(bundled, &["StatefulSet", "Service", "ServiceAccount"], "-postgres");
     add(bundled && network, &["NetworkPolicy"], "-postgres");

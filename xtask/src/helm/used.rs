@@ -72,6 +72,7 @@ const BASES: [&[&str]; 6] = [
         "backup.s3.credentialsSecret=certctl-s3",
         "server.acme.http01.enabled=true",
         "server.acme.commands=a",
+        "server.metrics.enabled=true",
     ],
     &[
         "file:small",

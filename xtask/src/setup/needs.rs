@@ -30,7 +30,7 @@ pub(super) enum Search {
 }
 
 /// Everything that comes as a Debian package.
-pub(super) const ALL: [Need; 17] = [
+pub(super) const ALL: [Need; 18] = [
     Need {
         name: "PostgreSQL 15 or later",
         package: "postgresql",
@@ -129,6 +129,13 @@ pub(super) const ALL: [Need; 17] = [
         why: "as a judge of the systemd units",
         elsewhere: "install systemd 252 or later; it need not run",
         search: Search::Program("systemd-analyze"),
+    },
+    Need {
+        name: "SQLite's command",
+        package: "sqlite3",
+        why: "to count by hand what the metrics count",
+        elsewhere: "install the program `sqlite3`",
+        search: Search::Program("sqlite3"),
     },
     Need {
         name: "promtool",

@@ -65,6 +65,10 @@ impl Connector for Acme {
 
 #[async_trait]
 impl Issuer for Acme {
+    fn left_alone(&self) -> Option<std::time::Duration> {
+        self.client.left_alone()
+    }
+
     fn asks_hosts(&self) -> bool {
         self.config.answered_by == AnsweredBy::Agent
     }

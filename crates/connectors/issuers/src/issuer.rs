@@ -216,6 +216,11 @@ pub trait Issuer: Send + Sync + fmt::Debug {
         false
     }
 
+    /// For how long the CA is left alone, since it failed several times in a row or asked for it; `None` when it may be asked.
+    fn left_alone(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// Takes what surrounds it. Called once, before it is asked for anything.
     fn settle_in(&mut self, surroundings: Surroundings) {
         drop(surroundings);

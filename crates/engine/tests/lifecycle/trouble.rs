@@ -87,6 +87,9 @@ both_databases! {
         }
         let deployments = house.jobs(&certificate.id, JobKind::Deployment).await;
         assert_eq!((deployments.len(), deployments.iter().filter(|job| !job.status.is_over()).count()), (3, 0), "{deployments:#?}");
+        for (counter, looks) in [("deployments.mismatched", 2), ("deployments.verified", 0), ("deployments.unseen", 0)] {
+            assert_eq!(counters::read(house.store.db(), counter).await.unwrap(), looks, "{counter}");
+        }
         let told = house.store.db().fetch_all(sql("SELECT message FROM outbox WHERE type = 'DeploymentFailure'")).await.unwrap();
         assert_eq!(told.len(), 1);
         assert!(told[0].text("message").unwrap().contains("serves another certificate"));

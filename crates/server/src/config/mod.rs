@@ -45,7 +45,7 @@ pub use resolve::{Effective, ReadFile};
 pub use secrets::{EncryptionKey, Token};
 pub use settings::{
     AcmeSettings, AgentSettings, AuthSettings, BackupSettings, DatabaseSettings, EncryptionSettings, KEYS, LimitSettings, LogSettings,
-    PkiSettings, RetentionSettings, SECTIONS, SchedulerSettings, ServerSettings, TlsSettings,
+    MetricsSettings, PkiSettings, RetentionSettings, SECTIONS, SchedulerSettings, ServerSettings, TlsSettings,
 };
 pub use show::ShownSetting;
 pub use text::{LogFilter, PublicUrl, TlsHost};
@@ -82,6 +82,8 @@ pub struct Config {
     pub scheduler: SchedulerSettings,
     /// The agents.
     pub agents: AgentSettings,
+    /// A port of its own for scrapers.
+    pub metrics: MetricsSettings,
     /// How names are proven to ACME CAs.
     pub acme: AcmeSettings,
     /// What relying parties fetch.
@@ -197,6 +199,7 @@ fn complete(sections: settings::Sections, effective: Vec<Effective>, warnings: V
         scheduler: sections.scheduler?,
         agents: sections.agents?,
         acme: sections.acme?,
+        metrics: sections.metrics?,
         pki: sections.pki?,
         auth: sections.auth?,
         limits: sections.limits?,

@@ -138,6 +138,14 @@ settings! {
         commands_file: PathBuf, "CERTCTL_ACME_COMMANDS_FILE", Text("/etc/certctl/server-commands.toml");
     }
 
+    /// A port of its own for scrapers.
+    metrics: MetricsSettings {
+        /// Addresses that serve `/metrics`, and the same at `/api/v1/metrics/prometheus`, and nothing else: over HTTPS, with the server's
+        /// certificate, for keys with the permission `metrics.read`. So a network may let scrapers reach this port and not the other one,
+        /// which serves the metrics all the same.
+        listen: Vec<SocketAddr>, "CERTCTL_METRICS_LISTEN", Unset;
+    }
+
     /// What relying parties fetch about certificates of the CAs that are kept here: revocation lists, OCSP, CA certificates.
     pki: PkiSettings {
         /// Addresses for plain HTTP. Only revocation lists, OCSP and CA certificates are served there: who must check a TLS certificate

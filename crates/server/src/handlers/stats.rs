@@ -131,7 +131,7 @@ pub async fn metrics(ctx: Authorized<perm::MetricsRead>, state: AppState) -> Ans
 /// # Errors
 /// As [`summary`].
 pub async fn prometheus(ctx: Authorized<perm::MetricsRead>, state: AppState, format: Format) -> Answer<Exposition> {
-    let snapshot = Snapshot::take(&ctx, &state.metrics, &state.version).await?;
+    let snapshot = Snapshot::take(&ctx, &state).await?;
     Ok(Exposition::write(snapshot, format)?)
 }
 

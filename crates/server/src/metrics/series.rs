@@ -35,7 +35,7 @@ impl Series<'_> {
     }
 
     /// A counter by its labels.
-    pub(super) fn counters<const N: usize>(mut self, all: impl IntoIterator<Item = ([&'static str; N], u64)>) -> fmt::Result {
+    pub(super) fn counters<'v, const N: usize>(mut self, all: impl IntoIterator<Item = ([&'v str; N], u64)>) -> fmt::Result {
         for (labels, value) in all {
             self.out.encode_family(&labelled(self.metric, &labels))?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }

@@ -57,6 +57,8 @@ metrics! {
         "Certificates that somebody revoked."
     Certificates = Gauge "certctl_certificates" ["status"] Fleet
         "Certificates by status."
+    CertificateNextExpiry = Gauge "certctl_certificate_next_expiry_timestamp_seconds" [] Fleet
+        "The end of the version in use that ends first, of certificates that are neither expired, revoked nor archived; 0 when there is none. Renewal begins long before: an instant that comes near means that one is overdue."
     CertificateVersionsIssued = Counter "certctl_certificate_versions_issued_total" [] Fleet
         "Versions of certificates that were issued."
     CertificateIssueFailures = Counter "certctl_certificate_issue_failures_total" [] Fleet
@@ -69,8 +71,14 @@ metrics! {
         "Agents that are heard of, degraded ones included."
     Agents = Gauge "certctl_agents" ["status"] Fleet
         "Agents by status, retired ones not counted."
+    AgentLastHeartbeat = Gauge "certctl_agent_last_heartbeat_timestamp_seconds" ["agent"] Fleet
+        "When an agent was last heard of that is offline now; of the 50 at most that were heard of last. An agent that is heard of has none, nor has one that never was."
+    AgentClockSkew = Gauge "certctl_agent_clock_skew_seconds" ["agent"] Fleet
+        "How far the clock of an agent is ahead that is degraded because it is off by more than 30 s; of the 50 at most that were heard of last."
     Targets = Gauge "certctl_targets" [] Fleet
         "Targets."
+    DeploymentVerifications = Counter "certctl_deployment_verifications_total" ["outcome"] Fleet
+        "Looks of the server at what was deployed, by what it saw: the certificate that was put there (verified), another one (mismatched), or nothing, since it cannot look there or nobody answers (unseen)."
     JobPending = Gauge "certctl_job_pending" [] Fleet
         "Jobs that wait for their time, or for somebody to take them."
     Jobs = Gauge "certctl_jobs" ["status"] Fleet
@@ -83,10 +91,14 @@ metrics! {
         "Jobs that ended, by what they were for and how they ended."
     JobQueueAge = Gauge "certctl_job_queue_age_seconds" [] Fleet
         "For how long the oldest job that the server could work on has been due; 0 when there is none."
+    JobOldestAge = Gauge "certctl_job_oldest_age_seconds" ["status"] Fleet
+        "For how long the oldest job has been open that stands in a status; 0 when there is none."
     TaskLastSuccess = Gauge "certctl_task_last_success_timestamp_seconds" ["task"] Fleet
         "When a periodic task last succeeded on any replica; 0 when it never did."
     CaExpiry = Gauge "certctl_ca_expiry_timestamp_seconds" ["issuer"] Fleet
         "When the CA of an issuer expires, of those that are kept here. One that was founded here is renewed before its last fifth: an instant that comes near means that it was not, or that it is from elsewhere."
+    IssuerEnabled = Gauge "certctl_issuer_enabled" ["issuer"] Fleet
+        "1 when an issuer may be asked, 0 when somebody turned it off; of the first 200."
     CrlLists = Gauge "certctl_crl_lists" [] Fleet
         "Revocation lists of the CAs that are kept here."
     CrlUnpublished = Gauge "certctl_crl_unpublished" [] Fleet
@@ -95,6 +107,12 @@ metrics! {
         "The earliest instant at which a revocation list is no longer good; 0 while there is none. Lists are made anew at half of their time: alert before this comes near."
     CrlEntries = Gauge "certctl_crl_entries" [] Fleet
         "Entries of all revocation lists together."
+    AuditChainBroken = Gauge "certctl_audit_chain_broken" [] Fleet
+        "1 when the chain of audit events did not hold when it was last verified."
+    AuditLastVerified = Gauge "certctl_audit_last_verified_timestamp_seconds" [] Fleet
+        "When the chain of audit events was last verified up to its end, from where it was verified before; 0 when it never was."
+    AuditWholeVerified = Gauge "certctl_audit_whole_verified_timestamp_seconds" [] Fleet
+        "When the chain of audit events was last verified from one end to the other; 0 when it never was."
     BackupLastSuccess = Gauge "certctl_backup_last_success_timestamp_seconds" [] Fleet
         "When a backup was last made; 0 when none ever was. Alert when that is longer ago than two runs."
     BackupSize = Gauge "certctl_backup_size_bytes" [] Fleet
@@ -114,6 +132,10 @@ metrics! {
         "Times that a CA did not give the certificate that was ordered, by error class: auth, rate_limited, transient, permanent, unsupported."
     IssuanceDuration = Histogram "certctl_issuance_duration_seconds" ["issuer_type"] Process
         "How long a CA took to answer when it was asked for a certificate."
+    IssuerAnswers = Counter "certctl_issuer_answers_total" ["issuer", "outcome"] Process
+        "Times that the CA of an issuer was asked for a certificate, by outcome: success, failure, or pending when it wants time; of the first 200 issuers."
+    IssuerPaused = Gauge "certctl_issuer_paused_seconds" ["issuer"] Process
+        "For how long this process still leaves the CA of an issuer alone that failed several times in a row or asked for it; 0 when it does not; of the first 200 issuers."
     TaskRuns = Counter "certctl_task_runs_total" ["task", "outcome"] Process
         "Runs of a periodic task, by outcome: success or failure."
     TaskItems = Counter "certctl_task_items_total" ["task"] Process
@@ -133,6 +155,8 @@ metrics! {
         "Connections that were accepted."
     ConnectionFailures = Counter "certctl_connection_failures_total" ["reason"] Process
         "Connections that ended badly, by reason: handshake_failed, handshake_timed_out, plain_http, timed_out."
+    RequestsRefused = Counter "certctl_http_requests_refused_total" ["reason"] Process
+        "Requests that were refused because their caller asked too much at once (rate_limited), or after too many wrong credentials from one address (too_many_failures)."
     TlsCertificateExpiry = Gauge "certctl_tls_certificate_expiry_timestamp_seconds" [] Process
         "When the certificate that this server shows expires."
     TlsReloads = Counter "certctl_tls_reloads_total" ["outcome"] Process
@@ -143,6 +167,12 @@ metrics! {
         "Connections to the database that are in use; on SQLite those that read."
     DatabaseConnectionsOpen = Gauge "certctl_database_connections_open" [] Process
         "Connections to the database that are open; on SQLite those that read."
+    DatabaseConnectionsLimit = Gauge "certctl_database_connections_limit" [] Process
+        "How many connections to the database this process may have; on SQLite such that read."
+    DatabaseTransactions = Counter "certctl_database_transactions_total" [] Process
+        "Transactions that this process began, or waited in vain to begin."
+    DatabaseWait = Counter "certctl_database_wait_seconds_total" [] Process
+        "How long all of these waited to begin: for a connection, and on SQLite for the one that writes."
 
     Uptime = Gauge "certctl_uptime_seconds" [] Process
         "For how long this process has been up."

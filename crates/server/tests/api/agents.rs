@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{Caller, TestServer};
 
 /// An enrolled agent: its id and itself as a caller.
-async fn enroll(server: &TestServer, name: &str) -> (String, Caller) {
+pub(crate) async fn enroll(server: &TestServer, name: &str) -> (String, Caller) {
     let minted = server.admin().post("/api/v1/agents/enrollment-tokens", &json!({"agent_name": name})).await.is(201).json();
     let secret = format!("{name}-{}", "s".repeat(43));
     let body = json!({"token": minted["token_value"], "secret_sha256": token::hash(&secret)});

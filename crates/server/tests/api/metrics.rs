@@ -14,19 +14,26 @@ use certctl_engine::scheduler::{self, TASKS};
 use certctl_engine::{Ctx, renewal};
 use certctl_server::api::RequestSeen;
 use certctl_server::metrics::{Metric, RequestMetrics};
+use certctl_server::rate_limit::{RateLimiter, Rates};
 use certctl_server::state::Requests as _;
+use certctl_store::Who;
+use certctl_store::db::sql;
 use certctl_testkit::{Engine, both_databases};
 use serde_json::json;
 use tower::ServiceExt as _;
 
 use self::openmetrics::{Family, Sample, parse};
-use crate::support::{Caller, Reply, TestServer};
+use crate::support::{Caller, Given, Reply, TestServer};
 
 both_databases! {
     async fn the_scrape_is_what_the_table_says_and_the_table_is_what_the_scrape_gives(server: TestServer) {
         server.seed().await;
         server.issue("web").await;
         crate::pki::published(&server).await;
+        agent(&server, "silent").await.speaks(0).await;
+        server.clock.advance(time::Duration::hours(1));
+        run_task(&server, "agent_health").await;
+        agent(&server, "hasty").await.speaks(31_000).await;
         let families = scrape(&server.admin()).await;
         let scraped: BTreeSet<String> = families.iter().map(sample_name).collect();
         let table: BTreeSet<String> = Metric::ALL.iter().map(|metric| metric.name().to_owned()).collect();
@@ -88,6 +95,117 @@ both_databases! {
         server.clock.advance(time::Duration::hours(1));
         run_task(&server, "agent_health").await;
         assert_eq!(online().await, (2.0, 0.0));
+    }
+
+    async fn agents_that_need_a_look_are_named(server: TestServer) {
+        let (one, two) = (agent(&server, "one").await, agent(&server, "two").await);
+        one.speaks(0).await;
+        let heard = server.engine.now().unix_seconds() as f64;
+        two.speaks(-45_500).await;
+        let named = async |metric| {
+            let families = scrape(&server.admin()).await;
+            let samples = families.into_iter().flat_map(|family| family.samples).filter(|sample| sample.name == metric);
+            samples.map(|sample| (sample.labels["agent"].clone(), sample.value)).collect::<Vec<_>>()
+        };
+        assert_eq!(named("certctl_agent_clock_skew_seconds").await, [("two".to_owned(), -45.5)]);
+        assert_eq!(named("certctl_agent_last_heartbeat_timestamp_seconds").await, []);
+        server.clock.advance(time::Duration::hours(1));
+        // One that is registered ahead and has never spoken is not silent.
+        server.admin().post("/api/v1/agents", &json!({"name": "to-come"})).await.is(201);
+        two.speaks(0).await;
+        run_task(&server, "agent_health").await;
+        assert_eq!(named("certctl_agent_clock_skew_seconds").await, []);
+        assert_eq!(named("certctl_agent_last_heartbeat_timestamp_seconds").await, [("one".to_owned(), heard)]);
+        server.admin().delete(&format!("/api/v1/agents/{}", one.id)).await.is(200);
+        assert_eq!(named("certctl_agent_last_heartbeat_timestamp_seconds").await, []);
+    }
+
+    async fn what_is_oldest_and_what_ends_first_are_told(server: TestServer) {
+        server.seed().await;
+        assert_eq!(value_of(&scrape(&server.admin()).await, "certctl_certificate_next_expiry_timestamp_seconds", &[]), 0.0);
+        let first = server.issue("first").await;
+        let ends = async |id: &str| -> f64 {
+            let text = server.admin().get(&format!("/api/v1/certificates/{id}")).await.is(200).json()["expires_at"].as_str().unwrap().to_owned();
+            text.parse::<certctl_domain::time::Timestamp>().unwrap().unix_micros() as f64 / 1e6
+        };
+        server.clock.advance(time::Duration::hours(2));
+        let second = server.issue("second").await;
+        let next = async || value_of(&scrape(&server.admin()).await, "certctl_certificate_next_expiry_timestamp_seconds", &[]);
+        assert_eq!(next().await, ends(&first).await);
+        server.admin().post(&format!("/api/v1/certificates/{first}/revoke"), &json!({"reason": "superseded"})).await.is(200);
+        assert_eq!(next().await, ends(&second).await, "nobody waits for a revoked one");
+        server.admin().post("/api/v1/certificates", &json!({"name": "waits", "sans": ["waits.example.test"]})).await.is(201);
+        server.clock.advance(time::Duration::hours(30));
+        let families = scrape(&server.admin()).await;
+        let oldest = |status| value_of(&families, "certctl_job_oldest_age_seconds", &[("status", status)]);
+        assert_eq!((oldest("AwaitingCSR"), oldest("Running"), oldest("Pending")), (108_000.0, 0.0, 0.0));
+        server.clock.advance(time::Duration::days(400));
+        assert_eq!(next().await, 0.0, "what has ended is no longer waited for");
+    }
+
+    async fn issuers_are_told_apart(server: TestServer) {
+        server.seed().await;
+        server.issue("web").await;
+        let families = scrape(&server.admin()).await;
+        let issuer = families.iter().flat_map(|family| &family.samples).find(|sample| sample.name == "certctl_issuer_enabled").unwrap();
+        assert_eq!(issuer.value, 1.0);
+        let id = issuer.labels["issuer"].clone();
+        for (outcome, n) in [("success", 1.0), ("failure", 0.0), ("pending", 0.0)] {
+            assert_eq!(value_of(&families, "certctl_issuer_answers_total", &[("issuer", &id), ("outcome", outcome)]), n, "{outcome}");
+        }
+        server.admin().patch(&format!("/api/v1/issuers/{id}"), &json!({"enabled": false})).await.is(200);
+        assert_eq!(value_of(&scrape(&server.admin()).await, "certctl_issuer_enabled", &[("issuer", &id)]), 0.0);
+    }
+
+    async fn a_chain_of_audit_events_that_does_not_hold_is_told(server: TestServer) {
+        let look = async || {
+            let families = scrape(&server.admin()).await;
+            let names = ["certctl_audit_chain_broken", "certctl_audit_last_verified_timestamp_seconds", "certctl_audit_whole_verified_timestamp_seconds"];
+            names.map(|name| value_of(&families, name, &[]))
+        };
+        let now = || server.engine.now().unix_seconds() as f64;
+        assert_eq!(look().await, [0.0; 3]);
+        run_task(&server, "audit_sealer").await;
+        let begun = now();
+        assert!(run_task(&server, "audit_verifier").await > 1);
+        assert_eq!(look().await, [0.0, begun, begun]);
+        run_task(&server, "audit_checkpoint").await;
+        server.clock.advance(time::Duration::minutes(5));
+        server.admin().post("/api/v1/teams", &json!({"name": "ops"})).await.is(201);
+        run_task(&server, "audit_sealer").await;
+        assert_eq!(run_task(&server, "audit_verifier").await, 1, "what is new, and nothing before");
+        assert_eq!(look().await, [0.0, now(), begun]);
+        // What lies far behind is found when all of it is verified, a day after the last time.
+        tamper(&server).await;
+        server.clock.advance(time::Duration::hours(23));
+        run_task(&server, "audit_verifier").await;
+        assert_eq!(look().await, [0.0, now(), begun]);
+        server.clock.advance(time::Duration::hours(1));
+        run_task(&server, "audit_verifier").await;
+        let found = now();
+        assert_eq!(look().await, [1.0, found, found]);
+        // It stays so, and is looked at again after a while.
+        server.clock.advance(time::Duration::minutes(59));
+        assert_eq!(run_task(&server, "audit_verifier").await, 0);
+        assert_eq!(look().await, [1.0, found, found]);
+        server.clock.advance(time::Duration::minutes(1));
+        run_task(&server, "audit_verifier").await;
+        assert_eq!(look().await, [1.0, now(), now()]);
+    }
+
+    async fn scrapes_share_what_they_read(server: TestServer) {
+        let state = server.replica_with(Given { age: Duration::from_secs(3_600), ..Given::default() }).await;
+        let scraper = server.admin().at(certctl_server::routes::router(state));
+        assert_eq!(value_of(&scrape(&scraper).await, "certctl_targets", &[]), 0.0);
+        server.clock.advance(time::Duration::seconds(2));
+        server.admin().post("/api/v1/agents", &json!({"name": "one"})).await.is(201);
+        let again = scrape(&scraper).await;
+        assert_eq!(value_of(&again, "certctl_agent_total", &[]), 0.0, "as old as it may be");
+        assert_eq!(value_of(&again, "certctl_uptime_seconds", &[]), 2.0, "what the process knows is not shared");
+        assert_eq!(value_of(&scrape(&server.admin()).await, "certctl_agent_total", &[]), 1.0);
+        // Who may not read metrics is not given what others read.
+        let weak = server.holder_of("weak", json!(["cert.read"])).await.at(server.replica().await);
+        weak.get("/api/v1/metrics/prometheus").await.is(403);
     }
 
     async fn counters_never_fall(server: TestServer) {
@@ -180,6 +298,35 @@ async fn requests_in_flight_are_those_that_are_being_answered() {
 }
 
 #[tokio::test]
+async fn requests_that_are_refused_are_counted() {
+    let server = TestServer::open(Engine::Sqlite).await;
+    let rates = RateLimiter::new(Rates { requests_per_second: Some(1), burst: 2, failed_logins_per_minute: None });
+    let state = server.replica_with(Given { rates, ..Given::default() }).await;
+    let admin = server.admin().at(certctl_server::routes::router(state));
+    let refused = async || value_of(&scrape(&admin).await, "certctl_http_requests_refused_total", &[("reason", "rate_limited")]);
+    assert_eq!(refused().await, 0.0);
+    admin.get("/api/v1/teams").await.is(200);
+    for _ in 0..3 {
+        admin.get("/api/v1/teams").await.is(429);
+    }
+    server.clock.advance(time::Duration::minutes(1));
+    assert_eq!(refused().await, 3.0);
+}
+
+#[tokio::test]
+async fn the_database_says_how_much_it_may_and_how_long_was_waited() {
+    let server = TestServer::open(Engine::Postgres).await;
+    let before = scrape(&server.admin()).await;
+    server.admin().post("/api/v1/teams", &json!({"name": "ops"})).await.is(201);
+    let after = scrape(&server.admin()).await;
+    let begun = "certctl_database_transactions_total";
+    assert!(value_of(&after, begun, &[]) > value_of(&before, begun, &[]));
+    assert!(value_of(&after, "certctl_database_wait_seconds_total", &[]) > value_of(&before, "certctl_database_wait_seconds_total", &[]));
+    assert_eq!(value_of(&after, "certctl_database_connections_limit", &[]), f64::from(server.store.db().pool_limit()));
+    assert!(server.store.db().pool_limit() >= 2);
+}
+
+#[tokio::test]
 async fn certificate_files_that_cannot_be_used_are_told() {
     let server = TestServer::open(Engine::Sqlite).await;
     let look = async || {
@@ -243,6 +390,43 @@ fn callers_cannot_make_up_methods_and_statuses() {
     let metrics = RequestMetrics::default();
     metrics.seen(&RequestSeen { method: "GET", route: "/x", status: 999, took: Duration::ZERO });
     assert!(format!("{metrics:?}").contains("5xx"));
+}
+
+/// An agent that enrolled.
+struct Agent<'a> {
+    server: &'a TestServer,
+    caller: Caller,
+    id: String,
+}
+
+async fn agent<'a>(server: &'a TestServer, name: &str) -> Agent<'a> {
+    let (id, caller) = crate::agents::enroll(server, name).await;
+    Agent { server, caller, id }
+}
+
+impl Agent<'_> {
+    /// Lives, with a clock that is so many milliseconds ahead.
+    async fn speaks(&self, ahead_ms: i64) {
+        // What is as old as what is known already says nothing.
+        self.server.clock.advance(time::Duration::seconds(1));
+        let sent_at = self.server.engine.now().saturating_add(time::Duration::milliseconds(ahead_ms));
+        self.caller.post(&format!("/api/v1/agents/{}/heartbeat", self.id), &json!({"sent_at": sent_at})).await.is(200);
+        run_task(self.server, "heartbeat_flush").await;
+    }
+}
+
+/// Changes the oldest audit event, as somebody would who may do everything with the database.
+async fn tamper(server: &TestServer) {
+    let unguarded = match server.store.db().is_shared() {
+        true => "ALTER TABLE audit_events DISABLE TRIGGER USER",
+        false => "DROP TRIGGER audit_events_no_update",
+    };
+    let change = "UPDATE audit_events SET actor = 'nobody' WHERE id = (SELECT event_id FROM audit_seals WHERE sequence = 1)";
+    for statement in [unguarded, change] {
+        let mut tx = server.store.write(Who::task("test", server.engine.now())).await.unwrap();
+        tx.execute(sql(statement)).await.unwrap();
+        tx.commit_housekeeping("test").await.unwrap();
+    }
 }
 
 async fn scrape(caller: &Caller) -> Vec<Family> {

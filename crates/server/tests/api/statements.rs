@@ -86,7 +86,7 @@ async fn a_request_sends_few_statements() {
         // An empty list says nothing of its length.
         ("GET", "/api/v1/agents".to_owned(), None, 200, 3),
         ("GET", "/api/v1/stats/summary".to_owned(), None, 200, 2),
-        ("GET", "/api/v1/metrics/prometheus".to_owned(), None, 200, 5),
+        ("GET", "/api/v1/metrics/prometheus".to_owned(), None, 200, 8),
         ("POST", "/api/v1/owners".to_owned(), Some(&draft), 201, 4),
         ("PUT", owner.clone(), Some(&changed), 200, 5),
         ("DELETE", owner, None, 204, 5),

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,9 +11,11 @@ use certctl_domain::secret::Secret;
 use certctl_domain::time::Timestamp;
 use certctl_engine::auth::{first_admin, seed_roles};
 use certctl_engine::clock::FakeClock;
+use certctl_engine::shared::Shared;
 use certctl_engine::{Engine, Options};
 use certctl_server::config::TlsVersion;
 use certctl_server::metrics::{RequestMetrics, Sources};
+use certctl_server::rate_limit::RateLimiter;
 use certctl_server::routes;
 use certctl_server::state::{App, AppState, Limits, Readiness, ReadinessCheck, Version};
 use certctl_server::tls::{PairFiles, ReloadingTls, TlsOptions};
@@ -69,7 +72,7 @@ impl TestServer {
     pub(crate) async fn bare(engine: certctl_testkit::Engine, limits: Limits) -> Self {
         let store = TestStore::open(engine).await;
         let clock = Arc::new(FakeClock::at(start()));
-        let state = start_on(&store, &clock, limits, "test").await;
+        let state = start_on(&store, &clock, Given { limits, ..Given::default() }, "test").await;
         let (engine, router) = (Arc::clone(&state.engine), routes::router(state.clone()));
         Self { store, engine, clock, state, router, admin: Secret::new(String::new()) }
     }
@@ -81,7 +84,12 @@ impl TestServer {
 
     /// What another replica on the same database works with.
     pub(crate) async fn replica_state(&self) -> AppState {
-        start_on(&self.store.replica().await, &self.clock, Limits::default(), "replica").await
+        self.replica_with(Given::default()).await
+    }
+
+    /// The same for a replica that is set up in another way.
+    pub(crate) async fn replica_with(&self, given: Given) -> AppState {
+        start_on(&self.store.replica().await, &self.clock, given, "replica").await
     }
 
     /// The first administrator.
@@ -236,20 +244,36 @@ pub(crate) fn fields_of(problem: &Value) -> Vec<&str> {
     problem["errors"].as_array().map(|errors| errors.iter().filter_map(|error| error["field"].as_str()).collect()).unwrap_or_default()
 }
 
-async fn start_on(store: &Store, clock: &Arc<FakeClock>, limits: Limits, name: &str) -> AppState {
+/// How a server is set up.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) limits: Limits,
+    pub(crate) rates: RateLimiter,
+    /// How old a scrape may be; by default tests see what they did just now.
+    pub(crate) age: Duration,
+}
+
+async fn start_on(store: &Store, clock: &Arc<FakeClock>, given: Given, name: &str) -> AppState {
     let engine = Engine::new(store.clone(), Arc::clone(clock) as _, Options::named(name));
     seed_roles(&engine).await.unwrap();
     let requests = Arc::new(RequestMetrics::default());
     AppState::new(App {
-        rates: certctl_server::rate_limit::RateLimiter::default(),
+        rates: given.rates,
         invitation: certctl_server::state::Invitation { server: "https://certctl.example.test".to_owned(), ca_sha256: None },
         engine,
         readiness: Arc::new(AllWell),
         requests: Arc::clone(&requests) as _,
-        metrics: Sources { requests, tls: own_certificate(), listener: Arc::default(), started_at: start() },
+        metrics: Sources {
+            requests,
+            tls: own_certificate(),
+            listener: Arc::default(),
+            started_at: start(),
+            installation: Shared::default(),
+            age: given.age,
+        },
         version: Version { version: "1.2.3".to_owned(), ..Version::default() },
         settings: [("server.listen".to_owned(), "0.0.0.0:8443".to_owned())].into(),
-        limits,
+        limits: given.limits,
     })
 }
 

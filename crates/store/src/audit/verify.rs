@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::chain::{Fields, Merkle, row_hash};
 use super::checkpoint::{Checkpoint, SELECT as SELECT_CHECKPOINT};
@@ -37,7 +37,7 @@ pub struct VerifyReport {
 }
 
 /// A number and the hash that stands there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The number.
     pub sequence: i64,
@@ -46,7 +46,7 @@ pub struct Head {
 }
 
 /// A place where the chain does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Break {
     /// The number there.
     pub sequence: i64,
@@ -81,6 +81,39 @@ pub async fn verify(db: &Db, options: &Verify<'_>, mut progress: impl FnMut(i64)
             return Ok(report);
         }
     }
+}
+
+/// Verifies what came after `known`, an event that held before, from the last checkpoint before it on: what it costs depends on what is
+/// new. It sees that the end was cut off or written anew, but no change far behind `known`, and no event beside the chain.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_since(db: &Db, known: &Head, trusted_keys: &[Vec<u8>]) -> Result<VerifyReport, StoreError> {
+    let options = Verify { from: Some(known.sequence.saturating_add(1)), trusted_keys };
+    loop {
+        let before = horizon(db).await?;
+        let mut report = VerifyReport::default();
+        let followed = follow(db, &options, before.clone(), &mut |_| (), &mut report).await?;
+        let pruned = before.as_ref().is_some_and(|horizon| horizon.sequence >= known.sequence);
+        let found = match followed {
+            Ok(()) if !pruned => is_still_there(db, known).await?,
+            followed => followed,
+        };
+        report.first_break = found.err();
+        if report.holds() || horizon(db).await? == before {
+            return Ok(report);
+        }
+    }
+}
+
+/// Whether an event that held before stands where it stood.
+async fn is_still_there(db: &Db, known: &Head) -> Result<Result<(), Break>, StoreError> {
+    let row = db.fetch_optional(sql("SELECT row_hash FROM audit_seals WHERE sequence = $1").bind(known.sequence)).await?;
+    Ok(match row.map(|row| row.text("row_hash")).transpose()? {
+        Some(hash) if hash == known.row_hash => Ok(()),
+        Some(_) => broken(known.sequence, "is another one than when it was last verified"),
+        None => broken(known.sequence, "is missing, and was there when it was last verified"),
+    })
 }
 
 /// The end of what was pruned, as long as that is believable.

@@ -225,6 +225,70 @@ both_databases! {
         assert_eq!(verify(&store).await.first_break.unwrap().to_string(), "event 3: audit-x was taken away before it had a number");
     }
 
+    async fn what_came_after_an_event_is_verified_without_what_was_before(store: TestStore) {
+        let key = key();
+        write(&store, 5).await;
+        seal(&store).await;
+        checkpoint(&store, &key, 2).await;
+        write(&store, 3).await;
+        seal(&store).await;
+        let known = verify(&store).await.head.unwrap();
+        let since = async || audit::verify_since(store.db(), &known, &[key.public_key()]).await.unwrap();
+        // From the checkpoint on, although nothing is new.
+        let report = since().await;
+        assert_eq!((report.holds(), report.checked, report.head.as_ref()), (true, 3, Some(&known)));
+        write(&store, 2).await;
+        seal(&store).await;
+        let report = since().await;
+        assert_eq!((report.holds(), report.checked, report.head.unwrap().sequence), (true, 5, 10));
+        let other = audit::verify_since(store.db(), &known, &[self::key().public_key()]).await.unwrap();
+        assert_eq!(other.first_break.unwrap().sequence, 5, "the checkpoint is of another key");
+        // The end is cut off: no checkpoint tells, but it was there.
+        without_triggers(&store, [sql("DELETE FROM audit_events WHERE id IN (SELECT event_id FROM audit_seals WHERE sequence >= 8)"), sql("DELETE FROM audit_seals WHERE sequence >= 8")]).await;
+        assert_eq!(verify(&store).await.first_break, None);
+        let found = since().await.first_break.unwrap();
+        assert_eq!((found.sequence, found.what.as_str()), (8, "is missing, and was there when it was last verified"));
+    }
+
+    async fn an_end_that_was_written_anew_is_found_by_who_knew_the_old_one(store: TestStore) {
+        write(&store, 3).await;
+        seal(&store).await;
+        let known = verify(&store).await.head.unwrap();
+        without_triggers(&store, [
+            sql("DELETE FROM audit_events WHERE id = (SELECT event_id FROM audit_seals WHERE sequence = 3)"),
+            sql("DELETE FROM audit_seals WHERE sequence = 3"),
+        ])
+        .await;
+        write(&store, 1).await;
+        seal(&store).await;
+        assert_eq!(verify(&store).await.first_break, None);
+        let found = audit::verify_since(store.db(), &known, &[]).await.unwrap().first_break.unwrap();
+        assert_eq!((found.sequence, found.what.as_str()), (3, "is another one than when it was last verified"));
+    }
+
+    async fn what_was_pruned_since_is_not_missed(store: TestStore) {
+        let key = key();
+        write(&store, 4).await;
+        seal(&store).await;
+        let known = verify(&store).await.head.unwrap();
+        write(&store, 4).await;
+        seal(&store).await;
+        let through = checkpoint(&store, &key, 3).await;
+        audit::prune(&store, alice(), through).await.unwrap();
+        let report = audit::verify_since(store.db(), &known, &[]).await.unwrap();
+        assert_eq!((report.first_break, report.checked), (None, 0));
+    }
+
+    async fn it_is_remembered_how_the_chain_was(store: TestStore) {
+        assert_eq!(audit::watched(store.db()).await.unwrap(), None);
+        let broken = audit::Break { sequence: 3, what: "is missing".to_owned() };
+        let watch = audit::Watch { through: None, verified_at: at(5), whole_at: at(4), broken: Some(broken) };
+        for watch in [&watch, &audit::Watch { broken: None, ..watch.clone() }] {
+            audit::remember(&store, at(6), watch).await.unwrap();
+            assert_eq!(audit::watched(store.db()).await.unwrap().as_ref(), Some(watch));
+        }
+    }
+
     async fn checkpoints_cover_the_chain_stretch_by_stretch(store: TestStore) {
         let key = key();
         assert_eq!(audit::checkpoint(&store, &key, at(1)).await.unwrap(), None);

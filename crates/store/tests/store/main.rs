@@ -15,6 +15,8 @@ mod counters;
 #[cfg(test)]
 mod crls;
 #[cfg(test)]
+mod gauges;
+#[cfg(test)]
 mod heartbeats;
 #[cfg(test)]
 mod idempotency;

@@ -15,6 +15,7 @@ mod containers;
 mod databases;
 mod disks;
 mod faults;
+mod gauges;
 mod harness;
 mod imported_ca;
 mod main_job;

@@ -1,11 +1,9 @@
 //! The operators' runbook for a metrics key, with the tools that it names: curl and jq.
 
-use std::collections::BTreeMap;
-
 use certctl_testkit::{Engine, both_databases, require_program, wait_until};
 use serde_json::json;
 
-use crate::harness::{LONG, Prometheus, Ran, Server, Setup, World, blocks, command, read, run, run_with_input};
+use crate::harness::{LONG, Prometheus, Ran, Server, Setup, World, blocks, command, read, run, run_with_input, samples};
 
 both_databases! {
     async fn the_calls_work_word_for_word(world: World) {
@@ -147,21 +145,4 @@ async fn status(world: &World, key: Option<&str>) -> String {
         curl.args(["-H", &format!("Authorization: Bearer {key}")]);
     }
     run(curl.arg(url)).await.ok()
-}
-
-/// The samples of a scrape by name with labels. Each must be a number, below a TYPE of its family.
-fn samples(text: &str) -> BTreeMap<String, f64> {
-    let mut families = Vec::new();
-    let mut samples = BTreeMap::new();
-    for line in text.lines() {
-        if let Some(family) = line.strip_prefix("# TYPE ") {
-            families.push(family.split(' ').next().unwrap());
-        } else if !line.starts_with('#') {
-            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
-            assert!(families.last().is_some_and(|family| name.starts_with(family)), "{line} stands below {families:?}");
-            let fresh = samples.insert(name.to_owned(), value.parse().unwrap_or_else(|_| panic!("no number: {line}")));
-            assert_eq!(fresh, None, "{line} is there twice");
-        }
-    }
-    samples
 }

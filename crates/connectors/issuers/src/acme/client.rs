@@ -50,6 +50,11 @@ pub(super) struct Meta {
 }
 
 impl Client {
+    /// For how long the CA is left alone.
+    pub(super) fn left_alone(&self) -> Option<Duration> {
+        self.gate.shut_for(Instant::now())
+    }
+
     /// A client that has asked for nothing yet.
     pub(super) fn new(egress: Egress, directory_url: ::url::Url, requests_per_minute: u32) -> Self {
         Self {

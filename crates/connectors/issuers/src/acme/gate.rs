@@ -57,6 +57,11 @@ impl Gate {
         Ok(())
     }
 
+    /// For how long the gate stays shut.
+    pub(super) fn shut_for(&self, now: Instant) -> Option<Duration> {
+        self.state().shut.as_ref().map(|shut| shut.until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
     /// The CA answered as it should.
     pub(super) fn answered(&self) {
         self.state().failures = 0;
@@ -123,8 +128,10 @@ mod tests {
             gate.failed("down", start);
             assert!(gate.enter(start).is_ok());
         }
+        assert_eq!(gate.shut_for(start), None);
         gate.failed("down", start);
         assert_eq!(shut_for(&gate, start), Some(31));
+        assert_eq!((gate.shut_for(start), gate.shut_for(start + 30 * SECOND)), (Some(FIRST_PAUSE), None));
         let later = start + 31 * SECOND;
         gate.enter(later).unwrap();
         gate.failed("still down", later);

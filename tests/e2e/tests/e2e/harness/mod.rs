@@ -39,7 +39,7 @@ pub(crate) use pages::{Blocks, block_with, blocks, in_repository};
 #[cfg(feature = "upgrade")]
 pub(crate) use process::older;
 pub(crate) use process::{Process, Ran, command, in_own_mounts, product, run, run_with_input};
-pub(crate) use prometheus::Prometheus;
+pub(crate) use prometheus::{Prometheus, samples};
 pub(crate) use s3::{Bucket, Keeper};
 pub(crate) use server::{Server, Setup};
 pub(crate) use tables::Tables;

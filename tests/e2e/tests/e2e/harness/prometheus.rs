@@ -1,5 +1,6 @@
 //! A real Prometheus with a configuration of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl Prometheus {
     }
 
     /// Waits for so many further scrapes, good or bad.
-    async fn scrapes(&self, more: f64) {
+    pub(crate) async fn scrapes(&self, more: f64) {
         let count = async || self.value("count_over_time(up[1h])").await.unwrap_or_default();
         let before = count().await;
         wait_until("scrapes", LONG, async || count().await >= before + more).await;
@@ -94,4 +95,21 @@ impl Prometheus {
 
 async fn answer(asked: RequestBuilder) -> Value {
     serde_json::from_str(&asked.send().await.unwrap().text().await.unwrap()).unwrap()
+}
+
+/// The samples of a scrape by name with labels. Each must be a number, below a TYPE of its family.
+pub(crate) fn samples(text: &str) -> BTreeMap<String, f64> {
+    let mut families = Vec::new();
+    let mut samples = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            families.push(family.split(' ').next().unwrap());
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
+            assert!(families.last().is_some_and(|family| name.starts_with(family)), "{line} stands below {families:?}");
+            let fresh = samples.insert(name.to_owned(), value.parse().unwrap_or_else(|_| panic!("no number: {line}")));
+            assert_eq!(fresh, None, "{line} is there twice");
+        }
+    }
+    samples
 }

@@ -74,7 +74,7 @@ impl Way {
 /// The blocks of the runbook, as lines: what is the same for both ways, and the two ways.
 fn runbook() -> [Vec<String>; 3] {
     let blocks: Vec<Vec<String>> =
-        blocks("docs/operator/runbooks/rollback.md", "sh").iter().map(|block| block.lines().map(str::to_owned).collect()).collect();
+        blocks("docs/operator/runbooks/rollback.md", "sh").map(|block| block.lines().map(str::to_owned).collect()).collect();
     assert_eq!(blocks.len(), 8, "look, the log of the hook, ask, back up; go back; stop, restore, let backups run");
     [blocks[..4].concat(), blocks[4].clone(), blocks[5..].concat()]
 }
