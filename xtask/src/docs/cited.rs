@@ -35,7 +35,7 @@ fn is_citation(span: &str) -> bool {
     span.matches('_').count() > 2
         && last(span).contains('_')
         && span.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c))
-        && !span.starts_with("certctl_")
+        && !["certctl_", "pg_"].iter().any(|other| span.starts_with(other))
 }
 
 fn last(span: &str) -> &str {

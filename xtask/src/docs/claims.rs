@@ -66,6 +66,8 @@ const CLAIMS: &[Claim] = &[
     claim("docs/operator/backup.md", "text", Executor::Shown),
     claim("docs/operator/backup.md", "toml", Executor::Settings),
     claim("docs/operator/ca-renewal.md", "sh", Executor::Test(GUIDES, "what_guides_say_in_passing_works")),
+    claim("docs/operator/compose.md", "sh", Executor::Test(COMPOSE, "the_guide_works_line_by_line")),
+    claim("docs/operator/docker.md", "sh", Executor::Test(COMPOSE, "images_are_built_as_the_page_says")),
     claim("docs/operator/ha.md", "haproxy", Executor::Test(HA, "a_server_less_behind_the_balancer_of_the_page")),
     claim("docs/operator/ha.md", "nginx", Executor::Nginx),
     claim("docs/operator/ha.md", "sh", Executor::Test(HA, "a_server_less_behind_the_balancer_of_the_page")),
@@ -79,6 +81,8 @@ const CLAIMS: &[Claim] = &[
     claim("docs/operator/rbac.md", "sh", Executor::Test(ACCESS, "people_and_programs_get_what_they_need_and_no_more")),
     claim("docs/operator/rbac.md", "json", Executor::Test(ACCESS, "people_and_programs_get_what_they_need_and_no_more")),
     claim("docs/operator/revocation.md", "sh", Executor::Test(GUIDES, "what_guides_say_in_passing_works")),
+    claim("docs/operator/migrations.md", "sh", Executor::Test(ROLLBACK, "the_commands_and_the_statement_of_the_page_on_migrations_work")),
+    claim("docs/operator/migrations.md", "sql", Executor::Test(ROLLBACK, "the_commands_and_the_statement_of_the_page_on_migrations_work")),
     claim("docs/operator/revocation.md", "toml", Executor::Settings),
     claim("docs/operator/runbooks/disaster-recovery.md", "sh", Executor::Test(DISASTER, "what_is_lost_comes_back")),
     claim("docs/operator/runbooks/encryption-key-rotation.md", "sh", Executor::Test(ENCRYPTION, "the_key_is_changed_while_servers_work")),
@@ -107,6 +111,7 @@ const CLAIMS: &[Claim] = &[
 
 const BACKUPS: &str = "tests/e2e/tests/e2e/backups/runbook.rs";
 const ACCESS: &str = "tests/e2e/tests/e2e/runbooks/access.rs";
+const COMPOSE: &str = "tests/e2e/tests/e2e/containers/guide.rs";
 const MAJOR: &str = "tests/e2e/tests/e2e/backups/major.rs";
 const ROLLBACK: &str = "tests/e2e/tests/e2e/server_life/rollback.rs";
 const DISASTER: &str = "tests/e2e/tests/e2e/runbooks/disaster.rs";

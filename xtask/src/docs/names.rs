@@ -28,6 +28,7 @@ struct Known {
     variables: BTreeSet<String>,
     settings: BTreeSet<String>,
     values: BTreeSet<String>,
+    permissions: BTreeSet<String>,
     metrics: BTreeSet<String>,
 }
 
@@ -45,12 +46,15 @@ impl Known {
         let mut variables = spans(&configuration);
         variables.extend(spans(&read("docs/reference/cli.md")?));
         variables.extend(agent.split('"').skip(1).step_by(2).map(str::to_owned));
+        // Those of the compose files go to Docker Compose, which `docker-compose config` in a test sees to.
+        variables.extend(read("deploy/compose/.env.example")?.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())));
         variables.retain(|name| name.starts_with("CERTCTL_"));
         let known = Self {
             paths: paths.map(|path| path.split('/').map(str::to_owned).collect()).collect(),
             variables,
             settings,
             values: spans(&read("docs/reference/helm-values.md")?),
+            permissions: spans(&read("docs/reference/permissions.md")?),
             metrics: spans(&read("docs/reference/metrics.md")?),
         };
         if known.paths.is_empty() || known.variables.len() < 20 || known.settings.len() < 20 || known.metrics.len() < 20 {
@@ -72,7 +76,7 @@ impl Known {
             if word.starts_with("CERTCTL_") && !self.has_variable(word) {
                 found.push(format!("no program reads the variable `{word}`"));
             }
-            let metric = word.starts_with("certctl_") && !NO_METRICS.iter().any(|name| word.starts_with(name));
+            let metric = word.starts_with("certctl_") && word != DATABASE && !NO_METRICS.iter().any(|name| word.starts_with(name));
             if metric && !self.has_metric(word) {
                 found.push(format!("there is no metric `{word}`"));
             }
@@ -86,7 +90,7 @@ impl Known {
         let a_section = self.settings.iter().any(|setting| setting.split('.').next() == Some(section));
         let plain = !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         let as_file = span.strip_suffix("_file").is_some_and(|setting| self.settings.contains(setting));
-        let known = as_file || [&self.settings, &self.values].iter().any(|names| names.contains(span));
+        let known = as_file || [&self.settings, &self.values, &self.permissions].iter().any(|names| names.contains(span));
         let group = self.values.iter().any(|value| value.strip_prefix(span).is_some_and(|rest| rest.starts_with('.')));
         let ending = FILE_ENDINGS.contains(&rest) || AUDITED.contains(&span);
         (a_section && plain && !known && !group && !ending).then(|| format!("there is no setting `{span}`"))
@@ -119,8 +123,10 @@ fn in_a_path(c: &char) -> bool {
     c.is_ascii_alphanumeric() || "/-_.{}<>:$@".contains(*c)
 }
 
-/// Databases and files whose names begin as metrics do.
-const NO_METRICS: [&str; 2] = ["certctl_restored", "certctl_e2e"];
+/// Databases, and packages, whose names begin as metrics do.
+const NO_METRICS: [&str; 3] = ["certctl_restored", "certctl_e2e", "certctl_0"];
+/// A volume of Docker Compose.
+const DATABASE: &str = "certctl_database";
 
 /// `server.toml`, `tls.crt`: files, not settings.
 const FILE_ENDINGS: [&str; 7] = ["rs", "toml", "key", "crt", "pem", "service", "md"];
@@ -139,6 +145,7 @@ mod tests {
             variables: names(&["CERTCTL_TLS_CERT_FILE", "CERTCTL_BACKUP_DIRECTORY"]),
             settings: names(&["tls.cert_file", "backup.identity"]),
             values: names(&["backup.schedule", "backup.image.tag"]),
+            permissions: names(&["backup.read"]),
             metrics: names(&["certctl_jobs_total", "certctl_wait_seconds"]),
         }
     }
@@ -154,7 +161,16 @@ mod tests {
         ] {
             assert_eq!(known.unknown(line), Vec::<String>::new(), "{line}");
         }
-        for span in ["tls.cert_file", "backup.identity_file", "backup.schedule", "backup.image", "server.toml", "tls.crt", "nginx.conf"] {
+        for span in [
+            "tls.cert_file",
+            "backup.identity_file",
+            "backup.schedule",
+            "backup.read",
+            "backup.image",
+            "server.toml",
+            "tls.crt",
+            "nginx.conf",
+        ] {
             assert_eq!(known.unknown_setting(span), None, "{span}");
         }
     }

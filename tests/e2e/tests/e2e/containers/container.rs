@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::image::{Image, OURS};
 use super::project::{Project, Service};
-use crate::harness::{Home, Process, Ran, command, product, run};
+use crate::harness::{Home, Process, Ran, command, product, run, run_with_input};
 
 /// One container.
 pub(super) struct Container {
@@ -59,6 +59,19 @@ impl Container {
             [] => self.command(),
             others => entrypoint.iter().cloned().chain(others.iter().map(ToString::to_string)).collect(),
         };
+        self.run_beside(home, &words).await
+    }
+
+    /// As [`Container::run`], with something on its standard input.
+    pub(super) async fn run_with(&self, home: &Home, arguments: &[&str], input: &str) -> Ran {
+        let words: Vec<String> = self.image.entrypoint.iter().cloned().chain(arguments.iter().map(ToString::to_string)).collect();
+        let words = self.words(home, &words);
+        run_with_input(command(home, &words[0]).args(&words[1..]).env_clear().envs(self.variables()), input).await
+    }
+
+    /// Runs another program in it.
+    pub(super) async fn execute(&self, home: &Home, words: &[&str]) -> Ran {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
         self.run_beside(home, &words).await
     }
 

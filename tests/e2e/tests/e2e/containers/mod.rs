@@ -2,6 +2,7 @@
 //! Dockerfile and the compose files give them. `docker-compose config` reads those files, as it would before it starts anything.
 
 mod container;
+mod guide;
 mod image;
 mod project;
 

@@ -64,8 +64,8 @@ pub(super) struct Service {
     pub(super) ports: Vec<serde_json::Value>,
     #[serde(default)]
     pub(super) deploy: serde_json::Value,
-    #[serde(default, rename = "profiles")]
-    _profiles: Vec<String>,
+    #[serde(default)]
+    pub(super) profiles: Vec<String>,
     #[serde(default, rename = "logging")]
     _logging: serde_json::Value,
     #[serde(default, rename = "stop_grace_period")]

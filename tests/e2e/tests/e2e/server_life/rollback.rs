@@ -110,3 +110,17 @@ async fn the_runbook_goes_back_with_the_data_where_it_does_not() {
     assert_eq!(way.kept.world.cli.json(&["certs", "list"]).await["total"], 1);
     assert_eq!(way.kept.world.cli.json(&["audit", "verify"]).await["intact"], true);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_and_the_statement_of_the_page_on_migrations_work() {
+    let page = "docs/operator/migrations.md";
+    let way = Way::after_an_upgrade(|known| known, 0).await;
+    for block in blocks(page, "sh") {
+        way.shell(&block).await.ok();
+    }
+    let mut tables = Tables::of(&way.kept.world.server.setup, "an operator").await;
+    for statement in blocks(page, "sql") {
+        // Of a process that there is not.
+        tables.run(&statement.replace("4711", "2147483647")).await;
+    }
+}
