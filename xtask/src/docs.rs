@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::{say, workspace};
 
 use self::blocks::Page;
+pub(crate) use self::cited::test_names;
 
 /// Options of `cargo xtask docs`.
 #[derive(clap::Args)]

@@ -10,7 +10,7 @@ use super::{Finding, Pages};
 
 /// Every citation of a test that is not there.
 pub(super) fn check(pages: &Pages<'_>) -> Result<Vec<Finding>, Failure> {
-    let tests = tests(pages.root)?;
+    let tests = test_names(pages.root)?;
     let settings = files::read(&pages.root.join("docs/reference/configuration.md"))?;
     let mut findings = Vec::new();
     for page in pages.pages.iter().filter(|page| page.path.starts_with("docs/operator/") || page.path.starts_with("docs/decisions/")) {
@@ -22,7 +22,7 @@ pub(super) fn check(pages: &Pages<'_>) -> Result<Vec<Finding>, Failure> {
 }
 
 /// Names of all functions in the Rust sources and tests of the repository.
-fn tests(root: &Path) -> Result<BTreeSet<String>, Failure> {
+pub(crate) fn test_names(root: &Path) -> Result<BTreeSet<String>, Failure> {
     let mut names = BTreeSet::new();
     for folder in ["tests", "crates", "xtask/src"] {
         functions(&root.join(folder), &mut names)?;

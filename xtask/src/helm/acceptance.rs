@@ -1,10 +1,9 @@
 //! The table of acceptance checks: it has every number, and each test and check that it names is there.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use crate::failure::Failure;
-use crate::files;
+use crate::{docs, files, workspace};
 
 use super::CHECKS;
 use super::chart::World;
@@ -14,10 +13,8 @@ const TABLE: &str = "docs/decisions/0005-deploy-acceptance.md";
 /// Numbers without a row, and rows that name what there is not.
 pub(super) fn check(world: &World<'_>) -> Result<Vec<String>, Failure> {
     let text = files::read(&world.root.join(TABLE))?;
-    let mut tests = BTreeSet::new();
-    for folder in ["tests/e2e/tests", "crates/server", "crates/store", "xtask/src"] {
-        functions(&world.root.join(folder), &mut tests)?;
-    }
+    // Those of the repository, also where the chart is a copy of it.
+    let tests = docs::test_names(&workspace::root()?)?;
     let checks: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
     Ok(missing_numbers(&text).into_iter().chain(unknown_names(&text, &tests, &checks)).collect())
 }
@@ -61,20 +58,6 @@ fn unknown_names(text: &str, tests: &BTreeSet<String>, checks: &[&str]) -> Vec<S
 }
 
 /// The names of all functions in the Rust files below a folder.
-fn functions(folder: &Path, names: &mut BTreeSet<String>) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("cannot read {}", folder.display())).because(error);
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
-            functions(&path, names)?;
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let text = files::read(&path)?;
-            names.extend(text.split("fn ").skip(1).filter_map(|rest| Some(rest.split('(').next()?.to_owned())));
-        }
-    }
-    Ok(())
-}
-
 const LAST: u32 = 39;
 
 #[cfg(test)]
