@@ -320,6 +320,11 @@ async fn every_replica_shows_what_became_of_backups() {
     kept.backup(&["verify"]).await.ok();
     kept.backup_with(&[("CERTCTL_BACKUP_DIRECTORY", "/nowhere")], &["create"]).await.ends(1).says(&["/nowhere", "mount"]);
     for server in [&kept.world.server, &other] {
+        // What a scrape shows may be a second old.
+        wait_until("a scrape that knows of the backup", LONG, async || {
+            kept.metric(server, "certctl_backup_failures_total{verb=\"create\"}").await > 0.0
+        })
+        .await;
         assert!(kept.metric(server, "certctl_backup_last_success_timestamp_seconds").await > 1.7e9);
         assert!(kept.metric(server, "certctl_backup_last_verified_timestamp_seconds").await > 1.7e9);
         assert!(kept.metric(server, "certctl_backup_duration_seconds").await > 0.0);
