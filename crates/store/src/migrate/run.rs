@@ -74,8 +74,10 @@ async fn next(db: &Db, newest: i64, patience: Patience) -> Result<Outcome, Store
 async fn attempt(db: &Db, newest: i64, patience: Patience) -> Result<Outcome, StoreError> {
     let Some(mut tx) = db.begin_or_busy(BUSY).await? else { return Ok(Outcome::Stopped(Obstacle::Writer)) };
     if let Tx::Postgres(_) = &tx {
-        // A statement may take its time; only its waiting is bounded.
-        let own = format!("SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}", millis(patience.0), millis(LOCK_TIMEOUT));
+        // A statement may take its time; only its waiting is bounded. That something exists already is no news.
+        let (statement, lock) = (millis(patience.0), millis(LOCK_TIMEOUT));
+        let own =
+            format!("SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}; SET LOCAL client_min_messages = warning");
         tx.run_script(own).await?;
         let lock = sql("SELECT pg_try_advisory_xact_lock($1::bigint::int, $2::bigint::int) AS taken");
         let row = tx.fetch_optional(lock.bind(i64::from(LOCK.0)).bind(i64::from(LOCK.1))).await?;
