@@ -443,7 +443,8 @@ fn pair(folder: &Path) -> Result<(), Failure> {
 
 /// Whether a line needs nothing but the API: no program in a pod, no server of certctl.
 fn can_run(line: &str) -> bool {
-    let needs_a_pod = [" exec ", " logs ", " port-forward ", "certctl agents token", "certctl keys"];
+    let needs_a_pod =
+        [" exec ", " logs ", " port-forward ", "certctl agents token", "certctl keys", "certctl-server backup ", "certctl-server migrate "];
     !line.starts_with("jq ") && !line.starts_with("certctl ") && !needs_a_pod.iter().any(|word| line.contains(word))
 }
 
@@ -507,6 +508,7 @@ mod tests {
             "kubectl -n certctl exec -it p -- psql",
             "jq -n . | curl x",
             "certctl keys list",
+            "certctl-server backup list",
         ] {
             assert!(!can_run(line), "{line}");
         }
