@@ -141,7 +141,7 @@ fn report(need: &Need) -> Option<PathBuf> {
 /// What a person who may install packages has to type; nothing but what is built or fetched is missing when there is no package.
 fn how_to(packages: &[&str]) -> Failure {
     if packages.is_empty() {
-        return Failure::new("not everything that needs no package is here").hint("`cargo xtask setup` builds or fetches it");
+        return Failure::new("not everything that needs no package is here").hint("the same command without --check builds or fetches it");
     }
     let failure = Failure::new(format!("not everything is here; missing packages: {}", packages.join(", ")));
     failure.hint(format!("as root: apt-get update && apt-get install -y {}; then `cargo xtask setup` again", packages.join(" ")))

@@ -122,7 +122,6 @@ impl Stage<'_> {
     /// One installation from its beginning to its end.
     fn life(&self, example: &str) -> Result<Vec<String>, Failure> {
         let namespace = self.namespace(&format!("life-{example}"), if example == "ha" { "warn" } else { "enforce" })?;
-        let at_first = |words: &[&str]| self.helm(&namespace, example, words);
         let mut findings = Vec::new();
         self.release("install", &namespace, example, &[])?;
         let first = self.objects(&namespace)?;
@@ -145,10 +144,10 @@ impl Stage<'_> {
         if differences("", &first, &self.objects(&namespace)?).is_empty() {
             findings.push("other values changed nothing".to_owned());
         }
-        at_first(&["rollback", RELEASE, "1", "--wait", "--timeout", LIMIT])?;
+        self.helm(&namespace, example, &["rollback", RELEASE, "1", "--wait", "--timeout", LIMIT])?;
         findings.extend(differences("a rollback to the first revision", &first, &self.objects(&namespace)?));
         findings.extend(self.warnings(&namespace)?);
-        at_first(&["uninstall", RELEASE, "--wait", "--timeout", LIMIT])?;
+        self.helm(&namespace, example, &["uninstall", RELEASE, "--wait", "--timeout", LIMIT])?;
         let left = self.objects(&namespace)?;
         let kept = |object: &Value| at(object, "/metadata/annotations/helm.sh~1resource-policy") == "keep";
         findings

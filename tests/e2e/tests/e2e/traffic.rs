@@ -35,6 +35,38 @@ impl Load {
         Self { stop, done, tasks }
     }
 
+    /// Four clients that read certificates, and write and read an owner each, as a client does that repeats idempotent calls once; with the number of
+    /// calls that were repeated.
+    pub(crate) async fn of_api_calls(api: &Api) -> (Self, Arc<AtomicUsize>) {
+        const CLIENTS: usize = 4;
+        for client in 0..CLIENTS {
+            let owner = json!({"id": format!("o-{client}"), "name": format!("owner of {client}"), "email": "o@example.test"});
+            api.post("/api/v1/owners", &owner).await.is(201);
+        }
+        let retries = Arc::new(AtomicUsize::new(0));
+        let (api, again) = (api.clone(), Arc::clone(&retries));
+        let load = Self::start(CLIENTS, move |client| {
+            let (api, retries) = (api.clone(), Arc::clone(&again));
+            async move {
+                let path = format!("/api/v1/owners/o-{client}");
+                let body = json!({"name": format!("owner of {client}"), "email": "o@example.test"}).to_string();
+                for (method, path, body) in
+                    [("GET", "/api/v1/certificates", None), ("PUT", path.as_str(), Some(body)), ("GET", path.as_str(), None)]
+                {
+                    let reply = match api.try_send(method, path, &[], body.clone()).await {
+                        Ok(reply) if reply.status < 500 => reply,
+                        _ => {
+                            retries.fetch_add(1, Ordering::AcqRel);
+                            api.send(method, path, &[], body).await
+                        }
+                    };
+                    reply.is(200);
+                }
+            }
+        });
+        (load, retries)
+    }
+
     /// Waits for so many further steps.
     pub(crate) async fn goes_on(&mut self, steps: usize) {
         let seen = self.done.load(Ordering::Acquire);
@@ -99,35 +131,7 @@ async fn replicas_are_restarted_one_after_the_other_and_no_request_fails() {
     let both = format!("{}{}", read(&world.server.ca_file()), read(&other.ca_file()));
     let key = read(&world.server.first_key_file());
     let api = Api::new(&format!("https://127.0.0.1:{}", balancer.port), &both).with_token(key.trim());
-    for client in 0..4 {
-        world
-            .api
-            .post("/api/v1/owners", &json!({"id": format!("o-{client}"), "name": format!("owner of {client}"), "email": "o@example.test"}))
-            .await
-            .is(201);
-    }
-    let retries = Arc::new(AtomicUsize::new(0));
-    let (shared, again) = (api.clone(), Arc::clone(&retries));
-    let mut load = Load::start(4, move |client| {
-        let (api, retries) = (shared.clone(), Arc::clone(&again));
-        async move {
-            let path = format!("/api/v1/owners/o-{client}");
-            let body = json!({"name": format!("owner of {client}"), "email": "o@example.test"}).to_string();
-            for (method, path, body) in
-                [("GET", "/api/v1/certificates", None), ("PUT", path.as_str(), Some(body)), ("GET", path.as_str(), None)]
-            {
-                // What a client does that retries idempotent calls once.
-                let reply = match api.try_send(method, path, &[], body.clone()).await {
-                    Ok(reply) if reply.status < 500 => reply,
-                    _ => {
-                        retries.fetch_add(1, Ordering::AcqRel);
-                        api.send(method, path, &[], body).await
-                    }
-                };
-                reply.is(200);
-            }
-        }
-    });
+    let (mut load, retries) = Load::of_api_calls(&api).await;
     for _ in 0..2 {
         for server in [&mut world.server, &mut other] {
             load.goes_on(30).await;

@@ -98,31 +98,7 @@ async fn two_replicas_are_upgraded_and_taken_back_and_no_request_fails() {
     world.target("web", &agent, ("NGINX", &nginx.target(NAME))).await;
     cli.run(&["certs", "request", "--name", "web", "--san", NAME, "--target", "web", "--wait"]).await.ok();
 
-    for client in 0..4 {
-        let owner = json!({"id": format!("o-{client}"), "name": format!("owner of {client}"), "email": "o@example.test"});
-        world.api.post("/api/v1/owners", &owner).await.is(201);
-    }
-    let retries = Arc::new(AtomicUsize::new(0));
-    let again = Arc::clone(&retries);
-    let load = Load::start(4, move |client| {
-        let (api, retries) = (api.clone(), Arc::clone(&again));
-        async move {
-            let path = format!("/api/v1/owners/o-{client}");
-            let body = json!({"name": format!("owner of {client}"), "email": "o@example.test"}).to_string();
-            for (method, path, body) in
-                [("GET", "/api/v1/certificates", None), ("PUT", path.as_str(), Some(body)), ("GET", path.as_str(), None)]
-            {
-                let reply = match api.try_send(method, path, &[], body.clone()).await {
-                    Ok(reply) if reply.status < 500 => reply,
-                    _ => {
-                        retries.fetch_add(1, Ordering::AcqRel);
-                        api.send(method, path, &[], body).await
-                    }
-                };
-                reply.is(200);
-            }
-        }
-    });
+    let (load, retries) = Load::of_api_calls(&api).await;
     let mut fleet = Fleet { world, other, cli, agent, nginx, load, retries, rows: Vec::new() };
     fleet.phase("two older").await;
     let migrate = Setup { program: after.clone(), ..fleet.world.server.setup.clone() };
